@@ -1,0 +1,296 @@
+"""How an annotation is read: what an argument accepts of what became of its upstream, and as what.
+
+``T`` wants the value; ``Success[T]``, ``Failure[E]``, ``Skipped``, ``Outcome[T]`` and unions of
+them want the outcome; ``Collected[...]`` gathers a mapped task; ``Annotated[T, From("x")]``
+names another provider.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from flowkit.errors import DeclarationError
+from flowkit.outcomes import Failure, Outcome, Skipped, Success
+from flowkit.values import Collected
+
+
+@dataclass(frozen=True, slots=True)
+class From:
+    """Names another provider for an argument: ``df: Annotated[DataFrame, From("clean")]``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepts:
+    """The ways an upstream may have ended for this argument, and what arrives.
+
+    Attributes:
+        value: A success arrives as its bare value.
+        success: A success arrives as a :class:`Success`.
+        failure: Exception classes a failure may have (empty: any), or None: none is accepted.
+        skipped: A node that did not run arrives as its :class:`Skipped`.
+        type: The T that a value is declared to be; ``typing.Any`` where nothing is known.
+    """
+
+    value: bool = True
+    success: bool = False
+    failure: tuple[type[BaseException], ...] | None = None
+    skipped: bool = False
+    type: object = typing.Any
+
+    @property
+    def plain(self) -> bool:
+        """Whether only a success will do, as its bare value."""
+        return self.value and self.failure is None and not self.skipped
+
+
+PLAIN = Accepts()
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """One argument's annotation, read.
+
+    Attributes:
+        accepts: What it takes of its upstream (of each element, if ``collected``).
+        collected: Whether it gathers.
+        source: The name given by ``From``, or None.
+        annotation: The evaluated annotation without ``From``; what a parameter is typed by.
+            :data:`MISSING` if there is none.
+        problem: Why the annotation could not be evaluated, or None.
+    """
+
+    accepts: Accepts
+    collected: bool = False
+    source: str | None = None
+    annotation: object = None
+    problem: str | None = None
+
+
+class _Missing:
+    """Stands for an annotation that is not there."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = _Missing()
+NOTHING = Wants(PLAIN, annotation=MISSING)
+
+_known: dict[object, Wants] = {}
+
+
+def read(annotation: object, namespace: Mapping[str, object]) -> Wants:
+    """Return what an annotation asks for.
+
+    Args:
+        annotation: The annotation as it stands on the function: an object, or text under
+            ``from __future__ import annotations``.
+        namespace: The globals of the function's module.
+
+    Raises:
+        DeclarationError: It names both a value and ``Success`` or ``Outcome``, or nests ``Collected``.
+    """
+    problem = None
+    if isinstance(annotation, str):
+        annotation, problem = _evaluate(annotation, namespace)
+    try:
+        wants = _known.get(annotation)
+    except TypeError:  # unhashable metadata inside Annotated
+        wants = None
+    if wants is None:
+        wants = _read(annotation)
+        try:
+            _known[annotation] = wants
+        except TypeError:
+            pass
+    return replace(wants, problem=problem) if problem else wants
+
+
+def evaluated(annotation: object, namespace: Mapping[str, object]) -> object:
+    """Return an annotation as an object; ``typing.Any`` if it cannot be evaluated."""
+    if isinstance(annotation, str):
+        annotation, problem = _evaluate(annotation, namespace)
+        return typing.Any if problem else annotation
+    return annotation
+
+
+class _Lenient(dict[str, object]):
+    """A namespace in which a name that is not there (an import for type checkers) is Any."""
+
+    def __init__(self, namespace: Mapping[str, object]) -> None:
+        super().__init__(namespace)
+        self.missing: list[str] = []
+
+    def __missing__(self, name: str) -> object:
+        builtin = getattr(sys.modules["builtins"], name, None)
+        if builtin is not None:
+            return builtin
+        self.missing.append(name)
+        return _Unknown()
+
+
+class _Unknown:
+    """What stands behind a name that cannot be looked up: any attribute, any subscript, any union."""
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __getitem__(self, item: object) -> object:
+        return self
+
+    def __call__(self) -> None:
+        """Callable, as typing demands of what stands in a union."""
+
+    def __or__(self, other: object) -> object:
+        return typing.Union[self, other]  # noqa: UP007 - built at run time from objects
+
+    def __ror__(self, other: object) -> object:
+        return typing.Union[other, self]  # noqa: UP007 - as above
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+def _evaluate(text: str, namespace: Mapping[str, object]) -> tuple[object, str | None]:
+    try:
+        return eval(text, dict(namespace)), None  # noqa: S307 - the user's own annotation, in their module
+    except Exception as error:
+        first = f"{type(error).__name__}: {error}"
+    lenient = _Lenient(namespace)
+    try:
+        # Globals must be a real dict for the look-up to be in C; locals may be a mapping.
+        return eval(text, {"__builtins__": {}}, lenient), first  # noqa: S307 - as above
+    except Exception:
+        return typing.Any, first
+
+
+def _read(annotation: object) -> Wants:
+    if annotation is MISSING:
+        return NOTHING
+    source = None
+    if typing.get_origin(annotation) is typing.Annotated:
+        base, *metadata = typing.get_args(annotation)
+        named = [m for m in metadata if isinstance(m, From)]
+        if named:
+            source = named[-1].name
+            rest = tuple(m for m in metadata if not isinstance(m, From))
+            annotation = typing.Annotated.__class_getitem__((base, *rest)) if rest else base  # type: ignore[attr-defined]
+        inner = base
+    else:
+        inner = annotation
+    origin = typing.get_origin(inner)
+    if inner is Collected or origin is Collected:
+        args = typing.get_args(inner)
+        element = args[0] if args else typing.Any
+        if element is Collected or typing.get_origin(element) is Collected:
+            raise DeclarationError(
+                f"{_text(annotation)}: a Collected inside a Collected",
+                remedy="Collected gathers all open axes at once: write Collected[T].",
+            )
+        return Wants(_accepts(element), collected=True, source=source, annotation=annotation)
+    return Wants(_accepts(inner), source=source, annotation=annotation)
+
+
+def _members(annotation: object) -> tuple[object, ...]:
+    origin = typing.get_origin(annotation)
+    if origin is typing.Union or origin is types.UnionType:
+        return typing.get_args(annotation)
+    return (annotation,)
+
+
+def _accepts(annotation: object) -> Accepts:
+    """Return what ``annotation`` (without Collected) takes of an upstream."""
+    plain: list[object] = []
+    success = whole = skipped = False
+    failure: tuple[type[BaseException], ...] | None = None
+    inner: object = typing.Any
+    for member in _members(annotation):
+        origin = typing.get_origin(member) or member
+        args = typing.get_args(member)
+        if origin is Success:
+            success = True
+            inner = args[0] if args else typing.Any
+        elif origin is Failure:
+            failure = _merge(failure, _exceptions(args[0]) if args else ())
+        elif origin is Skipped:
+            skipped = True
+        elif origin is Outcome:
+            whole = True
+            inner = args[0] if args else typing.Any
+        else:
+            plain.append(member)
+    if (whole or success) and plain:
+        other = "Outcome" if whole else "Success"
+        raise DeclarationError(
+            f"{_text(annotation)}: names both a value and {other}",
+            remedy=f"A success arrives either as its value or as a {other}: keep one of the two.",
+        )
+    if whole:
+        return Accepts(value=False, success=True, failure=(), skipped=True, type=inner)
+    if plain:
+        inner = plain[0] if len(plain) == 1 else typing.Any
+    return Accepts(value=bool(plain), success=success, failure=failure, skipped=skipped, type=inner)
+
+
+def _merge(
+    one: tuple[type[BaseException], ...] | None, two: tuple[type[BaseException], ...]
+) -> tuple[type[BaseException], ...]:
+    if one is None:
+        return two
+    return () if not one or not two else one + two
+
+
+def _exceptions(annotation: object) -> tuple[type[BaseException], ...]:
+    """Return the classes of ``Failure[A | B]``; () means any (an unknown name included)."""
+    classes = _members(annotation)
+    if all(isinstance(c, type) and issubclass(c, BaseException) for c in classes):
+        return typing.cast("tuple[type[BaseException], ...]", classes)
+    if any(isinstance(c, (_Unknown, typing.TypeVar)) or c is typing.Any for c in classes):
+        return ()
+    raise DeclarationError(
+        f"Failure[{_text(annotation)}]: not an exception class",
+        remedy="Name the exception classes this argument handles: Failure[ConnectionError].",
+    )
+
+
+def text(annotation: object) -> str:
+    """Return an annotation as a user would write it."""
+    return _text(annotation)
+
+
+def _text(annotation: object) -> str:
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return annotation.__name__
+    return repr(annotation).replace("typing.", "").replace("flowkit.outcomes.", "").replace("flowkit.values.", "")
+
+
+_NUMBERS = (bool, int, float, complex)
+
+
+def cannot_fit(given: object, wanted: object) -> bool:
+    """Return whether a value declared as ``given`` can surely not be a ``wanted``.
+
+    Only plain classes are judged (ruling B13): unrelated by inheritance, not both numbers, and
+    neither a protocol or an abstract class, which may be met without inheritance.
+    """
+    given = type(None) if given is None else given
+    wanted = type(None) if wanted is None else wanted
+    if not _judged(given) or not _judged(wanted):
+        return False
+    if given in _NUMBERS and wanted in _NUMBERS:
+        return False
+    return not (issubclass(given, wanted) or issubclass(wanted, given))  # type: ignore[arg-type]  # _judged
+
+
+def _judged(annotation: object) -> bool:
+    if not isinstance(annotation, type) or isinstance(annotation, types.GenericAlias):
+        return False
+    return not (getattr(annotation, "_is_protocol", False) or hasattr(annotation, "__abstractmethods__"))

@@ -1,0 +1,109 @@
+"""Which axes each task is mapped over, and what follows for its edges.
+
+Axes are inherited by whoever uses a mapped task: first those of the arguments, in argument
+order, then the task's own ``each``, as written; the last varies fastest and a nested axis stands
+after its outer one. ``Collected`` gathers the axes that no other argument carries.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Sequence
+
+from flowkit.annotations import MISSING, cannot_fit, evaluated, text as shown
+from flowkit.errors import ResolutionError, UsageError
+from flowkit.graph import Axis, BoundTask, Edge
+
+
+def assign_axes(tasks: Sequence[BoundTask]) -> list[UsageError]:
+    """Set the axes of every task and what its edges gather; return what is wrong.
+
+    Args:
+        tasks: Upstream first.
+    """
+    errors: list[UsageError] = []
+    known: dict[tuple[BoundTask, str | None], Axis] = {}
+    for task in tasks:
+        if task.elements or any(edge.source.axes for edge in task.edges):
+            errors += _assign(task, known)
+        else:
+            for edge in task.edges:
+                if edge.collected:
+                    errors.append(_not_mapped(task, edge))
+        if task.fallback is not None and not set(task.fallback.axes) <= set(task.axes):
+            errors.append(_fallback_axes(task, task.fallback))
+        errors += _misfits(task)
+    return errors
+
+
+def _assign(task: BoundTask, known: dict[tuple[BoundTask, str | None], Axis]) -> list[UsageError]:
+    axes: dict[Axis, None] = {}
+    for edge in task.edges:
+        if edge.argument is not None and not edge.collected:
+            axes.update(dict.fromkeys(edge.source.axes))
+    for element in task.elements:
+        source, part = element.axis.source, element.axis.part
+        axes.update(dict.fromkeys(source.axes))
+        axis = known.get((source, part))
+        if axis is None:
+            axis = known[source, part] = Axis(source, part, source.axes)
+        element.axis = axis
+        axes[axis] = None
+    task.axes = tuple(axes)
+    errors: list[UsageError] = []
+    for edge in task.edges:
+        if edge.collected or edge.argument is None:
+            edge.gathered = tuple(axis for axis in edge.source.axes if axis not in axes)
+        if edge.collected and not edge.gathered:
+            errors.append(_not_mapped(task, edge))
+    return errors
+
+
+def _not_mapped(task: BoundTask, edge: Edge) -> ResolutionError:
+    name = edge.part or edge.source.name
+    if edge.source.axes:
+        carried = ", ".join(axis.name for axis in edge.source.axes)
+        return ResolutionError(
+            f"task {task.name!r} ({task.where}) collects {name!r}, but is itself mapped over all of its axes",
+            known=f"axes of {name!r}: {carried}",
+            remedy="Take the element: annotate it T. Or leave out the argument that brings the axis.",
+        )
+    return ResolutionError(
+        f"task {task.name!r} ({task.where}) collects {name!r}, which is not mapped",
+        known=f"{name!r} ({edge.source.where}) gives one value",
+        remedy="Annotate it as what it is: list[T] for a task that returns a list.",
+    )
+
+
+def _fallback_axes(task: BoundTask, fallback: BoundTask) -> ResolutionError:
+    extra = ", ".join(axis.name for axis in fallback.axes if axis not in task.axes)
+    return ResolutionError(
+        f"task {task.name!r} ({task.where}): its fallback {fallback.name!r} is mapped over {extra}, and it is not",
+        known=f"fallback at {fallback.where}",
+        remedy="A fallback stands in element by element: map both over the same, or neither.",
+    )
+
+
+def _misfits(task: BoundTask) -> list[UsageError]:
+    """Return an error for each argument whose type its upstream's result can surely not have."""
+    errors: list[UsageError] = []
+    for edge in task.edges:
+        wanted = edge.accepts.type
+        declaration = edge.source.declaration
+        if wanted is typing.Any or declaration is None or edge.part is not None or edge.argument is None:
+            continue
+        hint = getattr(declaration.function, "__annotations__", {}).get("return", MISSING)
+        if hint is MISSING:
+            continue
+        given = evaluated(hint, declaration.namespace)
+        if cannot_fit(given, wanted):
+            what = "elements of " if edge.collected else ""
+            errors.append(
+                ResolutionError(
+                    f"task {task.name!r} ({task.where}) wants {edge.argument!r} as {shown(wanted)}, "
+                    f"but {what}{edge.source.name!r} gives {shown(given)}",
+                    known=f"{edge.source.name!r} is defined at {edge.source.where}",
+                    remedy="Mend one of the two annotations, or put a task between that converts.",
+                )
+            )
+    return errors

@@ -1,0 +1,348 @@
+"""The command line: ``run``, ``tasks``, ``plugins``; other commands come from plugins."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from flowkit.errors import FlowError, FlowkitError, NothingToRun, OptionError, PluginError, UsageError, did_you_mean
+from flowkit.hookspecs import Flag
+from flowkit.plugins import Plugins
+from flowkit.runner import Runner
+from flowkit.session import Session
+
+OK, FAILED, INTERRUPTED, INTERNAL, USAGE, NOTHING = range(6)
+KILLED = 130
+
+_FLAGS_OF_CORE: list[click.Parameter] = [
+    click.Argument(["targets"], nargs=-1, metavar="TARGET...", required=False),
+    click.Option(["-P", "typed"], multiple=True, metavar="NAME=VALUE", help="Give a parameter its value."),
+    click.Option(["--params", "params_file"], metavar="FILE", help="Values of parameters: JSON, TOML or YAML."),
+    click.Option(["-O", "overrides"], multiple=True, metavar="NAME=OVERRIDE", help="Replace a task, resource or parameter by a value, or by file.py::name."),  # fmt: skip
+    click.Option(["-k"], metavar="EXPR", help="Only tasks and elements whose name, id or tags match."),
+    click.Option(["-m"], metavar="TAGEXPR", help="Only tasks with these tags."),
+    click.Option(["--deselect"], multiple=True, metavar="ID", help="Leave out a task or an element."),
+    click.Option(["-n"], type=int, metavar="N", help="How many nodes run at once; number of CPUs, at least 4."),
+    click.Option(["--executor"], metavar="NAME", help="Where calls run: threads (default), inline, …"),
+    click.Option(["-x", "x"], is_flag=True, help="Start nothing more after the first failure."),
+    click.Option(["--maxfail"], type=int, metavar="N", help="Start nothing more after N failures."),
+    click.Option(["-p", "plugins"], multiple=True, metavar="PLUGIN", help="Load a plugin; no:PLUGIN leaves one out."),
+]
+
+
+class _Group(click.Group):
+    """The root command: what plugins add is known once they are loaded."""
+
+    def __init__(self, plugins: Plugins) -> None:
+        super().__init__(
+            "flowkit",
+            help="Workflows for people who know pytest.",
+            params=[
+                click.Option(
+                    ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version,
+                    help="Say which version this is.",
+                ),
+            ],
+            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        )  # fmt: skip
+        self.plugins = plugins
+        flags = [flag for _, found in plugins.all("flowkit_run_options") for flag in found]
+        self.add_command(_run_command(flags))
+        self.add_command(_tasks_command())
+        self.add_command(_plugins_command(plugins))
+        self.add_command(_completion_command())
+        for _, commands in plugins.all("flowkit_commands"):
+            for command in commands:
+                self.add_command(command)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            known = self.list_commands(ctx)
+            raise click.UsageError(
+                f"there is no command {args[0]!r}. {did_you_mean(args[0], known, 'Commands: ' + ', '.join(known))}", ctx
+            ) from error
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
+    if value:
+        from flowkit import __version__
+
+        click.echo(f"flowkit {__version__}")
+        ctx.exit()
+
+
+def option_of(flag: Flag) -> click.Option:
+    """Return a plugin's flag as a click option."""
+    names = [flag.name]
+    if flag.short:
+        names.append(flag.short if flag.short.startswith("-") else f"-{flag.short}")
+    names.append(flag.keyword)
+    if flag.type is bool:
+        return click.Option(names, is_flag=True, default=bool(flag.default), help=flag.help)
+    return click.Option(
+        names,
+        type=flag.type,
+        default=None if flag.multiple else flag.default,
+        multiple=flag.multiple,
+        metavar=flag.metavar,
+        help=flag.help,
+    )
+
+
+def _run_command(flags: Sequence[Flag]) -> click.Command:
+    return click.Command(
+        "run",
+        callback=_run,
+        params=[*_FLAGS_OF_CORE, *(option_of(flag) for flag in flags)],
+        help="Run flows: module.py, package.module, a folder, module.py::task or module.py::task[id].",
+        short_help="Run flows.",
+    )
+
+
+def _run(targets: Sequence[str], **given: Any) -> None:
+    sys.exit(run_command(targets, given))
+
+
+def run_command(targets: Sequence[str], given: Mapping[str, Any]) -> int:
+    """Run as ``flowkit run`` does and return the exit code; prints what went wrong."""
+    from flowkit.parameters import Sources
+
+    flags = dict(given)
+    typed, file = flags.pop("typed", ()), flags.pop("params_file", None)
+    overrides, plugins = flags.pop("overrides", ()), flags.pop("plugins", ())
+    command = shlex.join(["flowkit", *sys.argv[1:]])
+    session: Session | None = None
+    handler = _Signals()
+    try:
+        session = open_session(targets, plugins, command=command)
+        session.configure(flags)
+        session.collect(overrides=overrides)
+        sources = _sources(Sources, typed, file)
+        if flags.get("verbose"):
+            for variable in sources.strangers({n for found in session.parameters.values() for n in found}):
+                click.echo(f"warning: ${variable} names no parameter of this flow", err=True)
+        run = session.execute(params=sources, keep=False, prepare=handler.install)
+        return run.exit_code
+    except NothingToRun as error:
+        click.echo(str(error), err=True)
+        return NOTHING
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        handler.remove()
+        if session is not None:
+            session.close()
+
+
+def _sources(sources: Any, typed: Sequence[str], file: str | None) -> Any:
+    try:
+        return sources(typed=typed, file=file)
+    except UsageError as error:
+        raise FlowError([error]) from None
+
+
+def open_session(targets: Sequence[str], plugins: Sequence[str] = (), *, command: str = "") -> Session:
+    """Return a session for targets of the command line, reporting to standard output."""
+    if not targets:
+        raise FlowError(
+            [UsageError("no target", remedy="Name a module, a folder or a task: flowkit run flow.py")]
+        )
+    return Session(targets, plugin_requests=plugins, out=sys.stdout, command=command)
+
+
+class _Signals:
+    """Ctrl-C and SIGTERM while a run goes on: the first stops it in order, the second kills."""
+
+    def __init__(self) -> None:
+        self._before: dict[int, Any] = {}
+        self._pressed = False
+
+    def install(self, runner: Runner) -> None:
+        import threading
+
+        if threading.current_thread() is not threading.main_thread():
+            return
+
+        def stop() -> None:
+            runner.interrupt()
+
+        def on_signal(number: int, frame: object) -> None:
+            if self._pressed:
+                os.write(2, b"\nkilled: nothing was torn down\n")
+                os._exit(KILLED)
+            self._pressed = True
+            # Not here: the handler may have interrupted this thread while it held the run's lock.
+            threading.Thread(target=stop, name="flowkit-interrupt", daemon=True).start()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, on_signal)
+
+    def remove(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _tasks_command() -> click.Command:
+    return click.Command(
+        "tasks",
+        callback=_tasks,
+        params=[
+            click.Argument(["targets"], nargs=-1, metavar="TARGET...", required=False),
+            click.Option(["-p", "plugins"], multiple=True, metavar="PLUGIN", help="Load a plugin, or no:PLUGIN."),
+        ],
+        help="List the tasks of flows: what they take, what they say of themselves, where they stand.",
+        short_help="List the tasks of flows.",
+    )
+
+
+def _tasks(targets: Sequence[str], plugins: Sequence[str]) -> None:
+    session = open_session(targets, plugins)
+    try:
+        session.configure({})
+        graph = session.collect()
+    finally:
+        session.close()
+    from flowkit.listing import lines
+
+    for line in lines(session, graph):
+        click.echo(line)
+
+
+def _plugins_command(plugins: Plugins) -> click.Command:
+    def show() -> None:
+        width = max(len(name) for name in plugins.names)
+        for name in plugins.names:
+            plugin = plugins.manager.get_plugin(name)
+            doc = (getattr(plugin, "__doc__", "") or "").strip().splitlines()
+            click.echo(f"{name:<{width}}  {plugins.origins[name]:<10}  {doc[0] if doc else ''}".rstrip())
+        for name in plugins.blocked:
+            click.echo(f"{name:<{width}}  left out with -p no:{name}")
+
+    return click.Command(
+        "plugins",
+        callback=lambda plugins: show(),
+        params=[click.Option(["-p", "plugins"], multiple=True, metavar="PLUGIN", help="Load a plugin, or no:PLUGIN.")],
+        help="List the plugins: what they are called, where they come from, what they bring.",
+        short_help="List the plugins.",
+    )
+
+
+def _completion_command() -> click.Command:
+    def show(shell: str) -> None:
+        from click.shell_completion import get_completion_class
+
+        kind = get_completion_class(shell)
+        assert kind is not None  # click.Choice holds what it knows
+        click.echo(kind(click.Command("flowkit"), {}, "flowkit", "_FLOWKIT_COMPLETE").source())
+
+    return click.Command(
+        "completion",
+        callback=show,
+        params=[click.Argument(["shell"], type=click.Choice(["bash", "zsh", "fish"]))],
+        help='Print a script for shell completion: eval "$(flowkit completion bash)".',
+        short_help="Print a script for shell completion.",
+    )
+
+
+def requested_plugins(arguments: Sequence[str]) -> list[str]:
+    """Return the values of ``-p`` in a command line: plugins bring flags, so they are read first."""
+    found = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--":
+            break
+        if argument == "-p":
+            found.append(next(rest, ""))
+        elif argument.startswith("-p") and not argument.startswith("--"):
+            found.append(argument[2:].removeprefix("="))
+    return [name for name in found if name]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script: run a command, print what is wrong, exit with the code for it."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    sys.exit(_guarded(arguments))
+
+
+def _guarded(arguments: Sequence[str]) -> int:
+    try:
+        code = _main(arguments)
+        sys.stdout.flush()
+    except FlowError as error:
+        _complain(error.errors)
+        return USAGE
+    except UsageError as error:
+        _complain([error])
+        return USAGE
+    except PluginError as error:
+        click.echo(f"error: {error}", err=True)
+        return INTERNAL
+    except BrokenPipeError:
+        # Whoever read our output has had enough. Python would complain again when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except FlowkitError as error:
+        click.echo(f"error: {error}", err=True)
+        return FAILED
+    except Exception:  # a bug of ours: say so, with all that helps to find it
+        import traceback
+
+        traceback.print_exc()
+        click.echo("internal error: this is a bug in flowkit or in a plugin; please report it", err=True)
+        return INTERNAL
+    return code
+
+
+def _complain(errors: Sequence[UsageError]) -> None:
+    sys.stdout.flush()
+    for error in errors:
+        click.echo(f"error: {error}\n", err=True)
+    if len(errors) > 1:
+        click.echo(f"{len(errors)} errors; nothing was run", err=True)
+
+
+def _main(arguments: Sequence[str]) -> int:
+    plugins = Plugins()
+    plugins.load(requested_plugins(arguments))
+    group = _Group(plugins)
+    if os.environ.get("_FLOWKIT_COMPLETE"):
+        group.main(list(arguments), prog_name="flowkit", complete_var="_FLOWKIT_COMPLETE")
+    try:
+        with group.make_context("flowkit", list(arguments)) as context:
+            group.invoke(context)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else error.message)
+        return USAGE
+    except click.UsageError as error:
+        raise _usage(error) from None
+    except click.exceptions.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        raise OptionError(error.format_message()) from None
+    return OK
+
+
+def _usage(error: click.UsageError) -> OptionError:
+    """Return click's complaint as one of ours, with the nearest name."""
+    context = error.ctx
+    remedy = "flowkit --help lists the commands."
+    if context is not None and context.command_path != "flowkit":
+        remedy = f"{context.command_path} --help lists what it takes."
+    known = ""
+    if isinstance(error, click.NoSuchOption):
+        near = did_you_mean(error.option_name, error.possibilities or (), "")
+        remedy = f"{near} {remedy}".strip()
+        return OptionError(f"no such option: {error.option_name}", known=known, remedy=remedy)
+    return OptionError(error.format_message(), known=known, remedy=remedy)

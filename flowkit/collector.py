@@ -1,0 +1,411 @@
+"""Targets → files → modules → declarations, and the chain of ``flowconf.py`` above each."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+from flowkit import imports, tasks
+from flowkit.declarations import Declaration, short_path
+from flowkit.errors import DeclarationError, TargetError, UsageError, did_you_mean
+from flowkit.flows import Flow
+from flowkit.resources import Resource
+from flowkit.tasks import Task, declared
+
+FLOWCONF = "flowconf.py"
+SKIPPED_FOLDERS = ("node_modules", "site-packages", "venv", "env", "build", "dist")
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """What stands behind ``::`` in a target.
+
+    Attributes:
+        name: The task's name.
+        element: The id in brackets, or None.
+        above: ``+name``: all that it needs as well.
+        below: ``name+``: all that hangs off it as well.
+    """
+
+    name: str
+    element: str | None = None
+    above: bool = False
+    below: bool = False
+
+
+@dataclass(slots=True)
+class Layer:
+    """Names that one module makes visible.
+
+    Attributes:
+        where: The file, or the plugins.
+        names: Name → declaration.
+        own: Names that are defined there, in definition order (not imported).
+        flow: The module's ``Flow``, if it has one.
+    """
+
+    where: str
+    names: dict[str, Declaration] = field(default_factory=dict)
+    own: list[str] = field(default_factory=list)
+    flow: Flow | None = None
+    module: ModuleType | None = None
+
+
+@dataclass(slots=True)
+class CollectedFlow:
+    """A module with tasks, the flowconf layers above it, nearest first, and what was selected of it."""
+
+    path: str
+    file: Path | None
+    layer: Layer
+    above: list[Layer]
+    selectors: list[Selector] = field(default_factory=list)
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One target as written, split.
+
+    Attributes:
+        text: As written.
+        module: A path, a dotted name, or a module object.
+        selector: What stands behind ``::``.
+    """
+
+    text: str
+    module: Path | str | ModuleType
+    selector: Selector | None = None
+
+
+def parse(target: object) -> Target:
+    """Read one target: text, a path, a module, or a task function.
+
+    Raises:
+        TargetError: It is none of these.
+    """
+    if isinstance(target, ModuleType):
+        return Target(target.__name__, target)
+    if isinstance(target, Path):
+        return Target(str(target), target)
+    declaration = declared(target)
+    if declaration is not None:
+        module = sys.modules.get(getattr(target, "__module__", ""))
+        if module is None:
+            raise TargetError(
+                f"{declaration!r}: its module is not imported any more", remedy="Pass the module's path instead."
+            )
+        return Target(declaration.name, module, Selector(_name_in(module, declaration)))
+    if not isinstance(target, str):
+        raise TargetError(
+            f"{target!r} is no target",
+            remedy="Pass a path, a module's dotted name, a module, or a function under @task.",
+        )
+    text, colons, name = target.partition("::")
+    selector = _selector(target, name) if colons else None
+    if text.endswith(".py") or os.sep in text or text in (".", "..") or Path(text).is_dir():
+        return Target(target, Path(text), selector)
+    if Path(text).is_file():
+        return Target(target, Path(text), selector)
+    return Target(target, text, selector)
+
+
+def _name_in(module: ModuleType, declaration: Declaration) -> str:
+    for name, value in vars(module).items():
+        if value is declaration.function:
+            return declaration.name if declaration.renamed else name
+    return declaration.name
+
+
+def _selector(target: str, name: str) -> Selector:
+    above, below = name.startswith("+"), name.endswith("+")
+    name = name.removeprefix("+").removesuffix("+")
+    base, bracket, rest = name.partition("[")
+    if not base or (bracket and not rest.endswith("]")):
+        raise TargetError(f"{target}: no task is named behind '::'", remedy="Write m.py::task or m.py::task[id].")
+    return Selector(base, rest[:-1] if bracket else None, above, below)
+
+
+class Collector:
+    """Reads targets; keeps what is wrong with them until all are read.
+
+    Args:
+        root: The project's root folder.
+        on_flowconf: Told of each ``flowconf.py`` that was loaded (its hooks make it a plugin).
+    """
+
+    def __init__(self, root: Path, on_flowconf: Callable[[ModuleType, str], None] = lambda module, path: None) -> None:
+        self.root = root
+        self.errors: list[UsageError] = []
+        self.flows: dict[str, CollectedFlow] = {}
+        self._confs: dict[Path, Layer | None] = {}
+        self._on_flowconf = on_flowconf
+
+    def add(self, target: Target) -> None:
+        """Read one target and note the flows in it."""
+        module = target.module
+        try:
+            if isinstance(module, ModuleType):
+                self._add_module(module, target)
+            elif isinstance(module, Path):
+                self._add_path(module, target)
+            else:
+                self._add_dotted(module, target)
+        except UsageError as error:
+            self.errors.append(error)
+
+    def _add_path(self, path: Path, target: Target) -> None:
+        if path.is_dir():
+            self._add_folder(path.resolve(), target)
+            return
+        file = path.resolve()
+        if not file.is_file():
+            raise self._no_file(path, target)
+        if file.suffix != ".py":
+            raise TargetError(f"{path} is not a Python file", remedy="Name a module (.py), or a folder of modules.")
+        self._add_file(file, target, must_have_tasks=True)
+
+    def _no_file(self, path: Path, target: Target) -> TargetError:
+        folder = path.parent if path.parent.is_dir() else Path()
+        known = [p.name for p in sorted(folder.glob("*.py"))]
+        return TargetError(
+            f"{target.text}: no such file or folder: {path}",
+            known=f"Python files in {folder}: {', '.join(known) or 'none'}",
+            remedy=did_you_mean(path.name, known, "Check the path; it is taken from the current folder."),
+        )
+
+    def _add_folder(self, folder: Path, target: Target) -> None:
+        before = len(self.flows)
+        errors = len(self.errors)
+        for file in sorted(folder.rglob("*.py")):
+            inside = file.relative_to(folder).parts
+            if any(p.startswith((".", "_")) or p in SKIPPED_FOLDERS for p in inside[:-1]):
+                continue
+            name = file.name
+            if name == FLOWCONF or name.startswith(("_", "test_")) or name in ("conftest.py", "setup.py"):
+                continue
+            if b"flowkit" not in file.read_bytes():
+                continue  # no tasks can be in it, and importing a script may do anything
+            try:
+                self._add_file(file, target, must_have_tasks=False)
+            except UsageError as error:
+                self.errors.append(error)
+        if len(self.flows) == before and len(self.errors) == errors:
+            raise TargetError(
+                f"{target.text}: no module in this folder has tasks",
+                remedy="Put @task over a function, or name another folder.",
+            )
+
+    def _add_file(self, file: Path, target: Target, *, must_have_tasks: bool) -> None:
+        path = self._relative(file)
+        if path not in self.flows:
+            recorded: list[Declaration] = []
+            module = self._load(file, recorded)
+            layer = read_layer(module, path)
+            self._check_duplicates(recorded, module)
+            if not layer.own or not any(isinstance(layer.names[n], Task) for n in layer.own):
+                if not must_have_tasks:
+                    return
+                if not any(isinstance(d, Task) for d in layer.names.values()):
+                    raise TargetError(f"{path}: no tasks in it", remedy="Put @task over a function of this module.")
+            self.flows[path] = CollectedFlow(path, file, layer, self._confs_above(file))
+        self._note(self.flows[path], target)
+
+    def _add_dotted(self, name: str, target: Target) -> None:
+        here = os.getcwd()
+        try:
+            with imports.importable(here):
+                spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError, AttributeError):
+            spec = None
+        except Exception as error:
+            raise self._import_failed(name, error) from error
+        if spec is None or not (spec.origin or spec.submodule_search_locations):
+            nearby = [p.name for p in Path().glob("*.py")]
+            raise TargetError(
+                f"{target.text}: no module named {name!r}, and no such file",
+                known=f"Python files here: {', '.join(sorted(nearby)) or 'none'}",
+                remedy=did_you_mean(name, nearby, "Name a file (flow.py), a folder, or an importable module."),
+            )
+        with imports.importable(here):
+            try:
+                module = importlib.import_module(name)
+            except (Exception, SystemExit) as error:
+                raise self._import_failed(name, error) from error
+        self._add_module(module, target)
+
+    def _add_module(self, module: ModuleType, target: Target) -> None:
+        origin = getattr(module, "__file__", None)
+        file = Path(origin).resolve() if origin else None
+        path = self._relative(file) if file else module.__name__
+        if path not in self.flows:
+            layer = read_layer(module, path)
+            if not any(isinstance(d, Task) for d in layer.names.values()):
+                raise TargetError(
+                    f"{target.text}: no tasks in it", remedy="Put @task over a function of this module."
+                )
+            self.flows[path] = CollectedFlow(path, file, layer, self._confs_above(file) if file else [])
+        self._note(self.flows[path], target)
+
+    @staticmethod
+    def _note(flow: CollectedFlow, target: Target) -> None:
+        if target.selector is None:
+            flow.whole = True
+        else:
+            flow.selectors.append(target.selector)
+
+    def _relative(self, file: Path) -> str:
+        try:
+            return file.relative_to(self.root).as_posix()
+        except ValueError:
+            return str(file)
+
+    def _confs_above(self, file: Path) -> list[Layer]:
+        layers = []
+        for folder in file.parents:
+            layer = self._conf(folder)
+            if layer is not None:
+                layers.append(layer)
+            if folder == self.root:
+                break
+        else:
+            return layers[:1] if layers and Path(layers[0].where).parent == file.parent else []
+        return layers
+
+    def _conf(self, folder: Path) -> Layer | None:
+        if folder not in self._confs:
+            file = folder / FLOWCONF
+            self._confs[folder] = None
+            if file.is_file():
+                module = self._load(file, [])
+                self._on_flowconf(module, self._relative(file))
+                self._confs[folder] = read_layer(module, str(file))
+        return self._confs[folder]
+
+    def load_function(self, text: str) -> object:
+        """Return what ``file.py::name`` or ``package.module::name`` names, for an override.
+
+        Raises:
+            TargetError: There is no such file, module or name.
+        """
+        where, _, name = text.partition("::")
+        file = Path(where).resolve()
+        if file.is_file():
+            module = self._load(file, [])
+        else:
+            try:
+                with imports.importable(os.getcwd()):
+                    module = importlib.import_module(where)
+            except ImportError as error:
+                raise TargetError(f"-O …={text}: no such file or module: {where}", remedy="Check the path.") from error
+            except (Exception, SystemExit) as error:
+                raise self._import_failed(where, error) from error
+        try:
+            return getattr(module, name)
+        except AttributeError as error:
+            known = [n for n in vars(module) if not n.startswith("_")]
+            raise TargetError(
+                f"-O …={text}: {where} has no {name!r}", remedy=did_you_mean(name, known, "Check the name.")
+            ) from error
+
+    def _load(self, file: Path, recorded: list[Declaration]) -> ModuleType:
+        tasks.recorders.append(recorded)
+        try:
+            return imports.load(file, self.root)
+        except (Exception, SystemExit) as error:
+            raise self._import_failed(short_path(str(file)), error) from error
+        finally:
+            tasks.recorders.pop()
+
+    @staticmethod
+    def _import_failed(name: str, error: BaseException) -> TargetError:
+        if isinstance(error, UsageError):
+            return TargetError(error.what, known=error.known, remedy=error.remedy)
+        if isinstance(error, SyntaxError):
+            place = f"{short_path(error.filename)}:{error.lineno}" if error.filename else name
+            line = (error.text or "").strip()
+            return TargetError(f"{place}: not valid Python: {error.msg}", known=line, remedy="Mend that line.")
+        if isinstance(error, SystemExit):
+            return TargetError(
+                f"{name} calls sys.exit({error.code!r}) when it is imported",
+                known=_last_frames(error),
+                remedy="Put what shall happen only when it is run as a script under if __name__ == '__main__'.",
+            )
+        return TargetError(
+            f"{name} cannot be imported: {type(error).__name__}: {_message(error)}",
+            known=_last_frames(error),
+            remedy="Mend that; python -c 'import …' shows the same.",
+        )
+
+    def _check_duplicates(self, recorded: Sequence[Declaration], module: ModuleType) -> None:
+        first: dict[str, Declaration] = {}
+        for declaration in recorded:
+            function = declaration.function
+            if getattr(function, "__module__", None) != module.__name__:
+                continue
+            if "<locals>" in getattr(function, "__qualname__", ""):
+                continue
+            other = first.setdefault(declaration.name, declaration)
+            if other is not declaration:
+                self.errors.append(
+                    DeclarationError(
+                        f"two definitions of {declaration.name!r} in one module",
+                        known=f"{other.kind} at {other.where}\n{declaration.kind} at {declaration.where}",
+                        remedy="Rename one of them.",
+                    )
+                )
+
+
+def read_layer(module: ModuleType, where: str) -> Layer:
+    """Return the declarations that a module makes visible, and its Flow."""
+    layer = Layer(where, module=module)
+    for attribute, value in list(vars(module).items()):
+        if type(value) is Flow:
+            layer.flow = value
+            continue
+        declaration = declared(value)
+        if declaration is None:
+            continue
+        name = declaration.name if declaration.renamed else attribute
+        if not isinstance(name, str):
+            raise DeclarationError(
+                f"{declaration.kind} at {declaration.where}: its name is {name!r}", remedy="A name is text."
+            )
+        if name != declaration.name:  # imported under another name: known by that here
+            copy = type(declaration)(declaration.function, dict(declaration.options))
+            copy.name = name
+            declaration = copy
+        layer.names[name] = declaration
+        if getattr(value, "__module__", module.__name__) == module.__name__:
+            layer.own.append(name)
+    return layer
+
+
+def is_resource(declaration: Declaration) -> bool:
+    """Whether a declaration is a resource (else it is a task)."""
+    return isinstance(declaration, Resource)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "(its text cannot be shown)"
+
+
+def _last_frames(error: BaseException) -> str:
+    """Return where an import failed: the frames outside flowkit and the import machinery."""
+    frames = [
+        f"{short_path(frame.filename)}:{frame.lineno}: {frame.line}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<frozen") and f"{os.sep}flowkit{os.sep}" not in frame.filename
+        and f"importlib{os.sep}" not in frame.filename
+    ]
+    return "\n".join(frames[-3:])

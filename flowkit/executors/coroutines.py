@@ -1,0 +1,81 @@
+"""The one event loop of a run, for all of its ``async`` tasks and resources.
+
+It runs in a thread of its own, started by the first coroutine: so it works the same from a
+script, a thread, and a notebook that has a loop running already. The worker thread that called
+the task waits, and so a coroutine takes a slot like any call.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Coroutine
+from typing import Any
+
+from flowkit.errors import Cancelled
+
+
+class EventLoop:
+    """Runs coroutines on one loop."""
+
+    def __init__(self) -> None:
+        self._loop: Any = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine on the loop and return its result.
+
+        Raises:
+            Cancelled: It was stopped.
+        """
+        import asyncio  # 60 ms: only a flow with coroutines pays
+        import concurrent.futures
+
+        from flowkit.executors.interrupts import waiting  # where the one who may stop it looks
+
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._start(asyncio))
+        interrupt = waiting.get()
+        if interrupt is not None:
+            interrupt.future = future
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:
+            raise Cancelled from None
+        except asyncio.CancelledError:
+            raise Cancelled from None
+        except Cancelled:
+            future.cancel()
+            raise
+        finally:
+            if interrupt is not None:
+                interrupt.future = None
+
+    def _start(self, asyncio: Any) -> Any:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="flowkit-loop", daemon=True)
+                self._thread.start()
+            return self._loop
+
+    def stop(self) -> None:
+        """Cancel what still runs, and end the loop and its thread."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is None or thread is None:
+            return
+        import asyncio
+
+        async def finish() -> None:
+            others = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+            for other in others:
+                other.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await loop.shutdown_asyncgens()
+            loop.stop()
+
+        asyncio.run_coroutine_threadsafe(finish(), loop)
+        thread.join(timeout=5)
+        if not thread.is_alive():
+            loop.close()

@@ -1,0 +1,68 @@
+"""Executor ``inline``: in the thread that drives the run, one at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from queue import Empty, SimpleQueue
+
+from flowkit.executors import Work
+from flowkit.executors.interrupts import Interrupt
+from flowkit.reports import Attempt
+
+
+class InlineExecutor:
+    """Runs attempts where the run is driven.
+
+    What is stuck in C code cannot be interrupted here: it ends when it ends.
+    """
+
+    name = "inline"
+    slots = 1
+
+    def __init__(self) -> None:
+        self._queue: deque[Attempt] = deque()
+        self._wakes: SimpleQueue[None] = SimpleQueue()
+        self._interrupt = Interrupt()
+        self._work: Work | None = None
+        self.running: Attempt | None = None
+
+    def start(self, work: Work) -> None:
+        """See :class:`Executor`."""
+        self._work = work
+
+    def submit(self, attempt: Attempt) -> None:
+        """See :class:`Executor`."""
+        self._queue.append(attempt)
+
+    def wait(self, timeout: float | None) -> None:
+        """Run attempts until none is left; with none at all, sleep."""
+        assert self._work is not None  # started before anything is submitted
+        if not self._queue:
+            try:
+                self._wakes.get(timeout=timeout)
+            except Empty:
+                pass
+            return
+        attempt: Attempt | None = self._queue.popleft()
+        while attempt is not None:
+            self.running = attempt
+            attempt = self._work(attempt, self._interrupt)
+            self.running = None
+            if attempt is None and self._queue:
+                attempt = self._queue.popleft()
+
+    def wake(self) -> None:
+        """See :class:`Executor`."""
+        self._wakes.put(None)
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Interrupt the attempt if it is the one that runs."""
+        if self.running is attempt:
+            self._interrupt.send()
+
+    def abandon(self, attempt: Attempt) -> bool:
+        """An attempt cannot be left behind in the thread that drives the run."""
+        return False
+
+    def stop(self) -> None:
+        """Nothing to end."""

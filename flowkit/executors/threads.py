@@ -1,0 +1,110 @@
+"""Executor ``threads``: a pool that can lose a stuck thread and go on."""
+
+from __future__ import annotations
+
+import threading
+from queue import Empty, SimpleQueue
+
+from flowkit.executors import Work
+from flowkit.executors.interrupts import Interrupt
+from flowkit.reports import Attempt
+
+
+class _Thread(threading.Thread):
+    """A worker thread and what it works on."""
+
+    def __init__(self, pool: ThreadExecutor, number: int) -> None:
+        super().__init__(name=f"flowkit-{number}", daemon=True)
+        self.pool = pool
+        self.interrupt = Interrupt()
+        self.attempt: Attempt | None = None
+        self.abandoned = False
+
+    def run(self) -> None:
+        work, queue = self.pool.work, self.pool.queue
+        assert work is not None
+        while not self.abandoned:
+            self.pool.idle += 1
+            attempt = queue.get()
+            if attempt is None:
+                return
+            while attempt is not None:
+                self.attempt = attempt
+                attempt = work(attempt, self.interrupt)
+                self.attempt = None
+                if self.abandoned:
+                    return
+
+
+class ThreadExecutor:
+    """Runs attempts in daemon threads, started as they are needed.
+
+    Args:
+        slots: How many threads at the most.
+    """
+
+    name = "threads"
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.work: Work | None = None
+        self.queue: SimpleQueue[Attempt | None] = SimpleQueue()
+        #: Threads that wait for an attempt, less those that one was put for. Guarded by the run's
+        #: lock where it goes down; going up needs none, since one too few only starts a thread.
+        self.idle = 0
+        self._threads: list[_Thread] = []
+        self._wakes: SimpleQueue[None] = SimpleQueue()
+        self._count = 0
+
+    def start(self, work: Work) -> None:
+        """See :class:`Executor`."""
+        self.work = work
+
+    def submit(self, attempt: Attempt) -> None:
+        """Hand an attempt to a thread, a new one if none is free and the pool is not full."""
+        self.queue.put(attempt)
+        if self.idle > 0:
+            self.idle -= 1
+        elif len(self._threads) < self.slots:
+            self._spawn()
+            self.idle -= 1
+
+    def _spawn(self) -> None:
+        self._count += 1
+        thread = _Thread(self, self._count)
+        self._threads.append(thread)
+        thread.start()
+
+    def wait(self, timeout: float | None) -> None:
+        """See :class:`Executor`."""
+        try:
+            self._wakes.get(timeout=timeout)
+        except Empty:
+            pass
+
+    def wake(self) -> None:
+        """See :class:`Executor`."""
+        self._wakes.put(None)
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Interrupt the thread that runs the attempt."""
+        for thread in self._threads:
+            if thread.attempt is attempt:
+                thread.interrupt.send()
+
+    def abandon(self, attempt: Attempt) -> bool:
+        """Go on without the thread that is stuck in the attempt; a fresh one takes its place."""
+        for thread in self._threads:
+            if thread.attempt is attempt:
+                thread.abandoned = True
+                self._threads.remove(thread)
+                return True
+        return False
+
+    def stop(self) -> None:
+        """End the threads and wait for them; one that is stuck was abandoned before."""
+        for _ in self._threads:
+            self.queue.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()

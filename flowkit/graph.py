@@ -1,0 +1,273 @@
+"""Tasks with their arguments resolved, the edges between them, and their order.
+
+The resolver builds these, plugins may set ``demands`` and ``deadline`` when a task is collected,
+and after that nobody changes them. Elements of mapped tasks are not here: they exist only once
+their source has run, and belong to the scheduler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flowkit.annotations import PLAIN, Accepts
+from flowkit.declarations import Argument, Declaration
+from flowkit.errors import CycleError
+
+
+@dataclass(slots=True, eq=False)
+class Axis:
+    """One dimension over which tasks are mapped, named by its source.
+
+    Attributes:
+        source: The task whose result is the list.
+        part: The provided name within its result, or None for the whole.
+        parents: The axes of the source, if it is mapped itself: this axis has one list for each
+            of their coordinates.
+    """
+
+    source: BoundTask
+    part: str | None
+    parents: tuple[Axis, ...]
+
+    @property
+    def name(self) -> str:
+        """The source's name as the user wrote it."""
+        return self.part or self.source.name
+
+
+@dataclass(slots=True, eq=False)
+class Edge:
+    """One thing a task waits for.
+
+    Attributes:
+        source: The upstream task.
+        argument: The argument it is for; None for an entry of ``needs``.
+        accepts: What the argument takes of how the upstream ended (of each element, if ``collected``).
+        collected: Whether all elements over ``gathered`` arrive together.
+        part: The provided name within the upstream's result, or None for the whole.
+        gathered: The axes that are gathered; also those of a ``need`` that the task does not carry.
+    """
+
+    source: BoundTask
+    argument: str | None = None
+    accepts: Accepts = PLAIN
+    collected: bool = False
+    part: str | None = None
+    gathered: tuple[Axis, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Element:
+    """An argument (or several, unpacked) that takes one element of an axis."""
+
+    arguments: tuple[str, ...]
+    axis: Axis
+    unpack: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class BoundResource:
+    """A resource with its arguments resolved.
+
+    Attributes:
+        name: The name it was asked for by.
+        declaration: What the user or plugin wrote.
+        constants: Values of its parameters.
+        resources: The resources it asks for, by argument.
+        upstream: The same, in an order in which they can be set up.
+        plugin: The plugin that brings it, or None if a user's module does.
+    """
+
+    name: str
+    declaration: Declaration
+    scope: str = "run"
+    constants: dict[str, object] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
+    resources: dict[str, BoundResource] = field(default_factory=dict)
+    plugin: str | None = None
+
+    @property
+    def where(self) -> str:
+        """``file:line`` of its definition."""
+        return self.declaration.where
+
+
+@dataclass(slots=True, eq=False)
+class BoundFlow:
+    """A module of tasks as it is run.
+
+    Attributes:
+        name: ``Flow(name=…)``, else the module's name.
+        path: What stands before ``::`` in its nodes' ids.
+        file: The module's file, or None for a module that has none.
+        options: The flow options of plugins, normalised.
+        module: The module's name, under which its code is imported.
+        deadline: Seconds after which the run of this flow is stopped; set by a plugin.
+    """
+
+    name: str
+    path: str
+    file: str | None = None
+    module: str = ""
+    options: dict[str, object] = field(default_factory=dict)
+    deadline: float | None = None
+
+
+@dataclass(slots=True, eq=False)
+class BoundTask:
+    """A task with its arguments resolved: what the scheduler and the runner know of it.
+
+    Attributes:
+        key: Unique in the graph.
+        name: As the user wrote it; node ids start with it.
+        flow: The flow it runs in.
+        declaration: What the user wrote; None for a given value.
+        order: Position in definition order.
+        edges: What it waits for, arguments first, then ``needs``.
+        elements: Arguments that take elements of an axis.
+        axes: The axes it is mapped over, outermost first; () if it is not mapped.
+        constants: Values of its parameters, by argument.
+        parameters: Argument → name of the parameter it takes.
+        resources: Argument → resource.
+        options: Task options, core's and plugins', normalised, defaults applied.
+        demands: Named capacities it takes while it runs, by amount; set by plugins.
+        deadline: Seconds an attempt may take; set by a plugin.
+        hard: Whether the deadline demands a kill.
+        given: For a value that stands in for a task (override, literal list, parameter as a
+            source): called with the element's index path, returns the value.
+    """
+
+    key: str
+    name: str
+    flow: BoundFlow
+    declaration: Declaration | None
+    order: int = 0
+    edges: list[Edge] = field(default_factory=list)
+    elements: list[Element] = field(default_factory=list)
+    axes: tuple[Axis, ...] = ()
+    constants: dict[str, object] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
+    resources: dict[str, BoundResource] = field(default_factory=dict)
+    trigger: str | None = None
+    fallback: BoundTask | None = None
+    allow_failure: bool = False
+    provides: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    options: dict[str, object] = field(default_factory=dict)
+    demands: dict[str, int] = field(default_factory=dict)
+    deadline: float | None = None
+    hard: bool = False
+    given: Callable[[object], object] | None = None
+    is_fallback: bool = False
+    wants: Callable[[str], bool] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self.key}>"
+
+    @property
+    def where(self) -> str:
+        """``file:line`` of its definition."""
+        return self.declaration.where if self.declaration else "given"
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """Its arguments as written."""
+        return self.declaration.arguments() if self.declaration else ()
+
+    def upstream(self) -> Iterable[BoundTask]:
+        """Yield every task that this one comes after: edges, sources of its elements, its fallback."""
+        for edge in self.edges:
+            yield edge.source
+        for element in self.elements:
+            yield element.axis.source
+        if self.fallback is not None:
+            yield self.fallback
+
+
+class Graph:
+    """The tasks of one run, in an order in which each comes after what it needs.
+
+    Args:
+        tasks: All tasks, in definition order.
+        flows: Their flows.
+
+    Raises:
+        CycleError: Some wait for each other.
+    """
+
+    def __init__(self, tasks: Sequence[BoundTask], flows: Sequence[BoundFlow]) -> None:
+        self.flows = tuple(flows)
+        self.tasks: tuple[BoundTask, ...] = tuple(sorted_upstream_first(tasks))
+        self.by_key: Mapping[str, BoundTask] = {t.key: t for t in self.tasks}
+        self.targets: frozenset[BoundTask] = frozenset(t for t in tasks if t.given is None)
+
+    def __len__(self) -> int:
+        return sum(1 for t in self.tasks if t.given is None)
+
+    def named(self, name: str) -> BoundTask | None:
+        """Return the task with that key or, if there is only one such, that name."""
+        if name in self.by_key:
+            return self.by_key[name]
+        found = [t for t in self.tasks if t.name == name and t.given is None]
+        return found[0] if len(found) == 1 else None
+
+    def users(self) -> dict[BoundTask, list[BoundTask]]:
+        """Return, for each task, the tasks that come after it."""
+        after: dict[BoundTask, list[BoundTask]] = {t: [] for t in self.tasks}
+        for t in self.tasks:
+            for upstream in dict.fromkeys(t.upstream()):
+                after[upstream].append(t)
+        return after
+
+    def restricted(self, targets: Iterable[BoundTask]) -> Graph:
+        """Return the graph of ``targets`` and all that they need."""
+        wanted: dict[BoundTask, None] = {}
+        stack = list(targets)
+        chosen = frozenset(stack)
+        while stack:
+            current = stack.pop()
+            if current not in wanted:
+                wanted[current] = None
+                stack.extend(current.upstream())
+        graph = Graph.__new__(Graph)
+        graph.flows = self.flows
+        graph.tasks = tuple(t for t in self.tasks if t in wanted)
+        graph.by_key = {t.key: t for t in graph.tasks}
+        graph.targets = chosen
+        return graph
+
+
+def sorted_upstream_first(tasks: Sequence[BoundTask]) -> list[BoundTask]:
+    """Return tasks so that each comes after what it needs, else in the order given.
+
+    Iterative, so that a chain of 100,000 is no deeper than one of ten.
+
+    Raises:
+        CycleError: Names the path, with file:line of each step.
+    """
+    done: set[BoundTask] = set()
+    on_path: dict[BoundTask, None] = {}
+    ordered: list[BoundTask] = []
+    for first in tasks:
+        if first in done:
+            continue
+        stack = [(first, iter(first.upstream()))]
+        on_path[first] = None
+        while stack:
+            current, rest = stack[-1]
+            for upstream in rest:
+                if upstream in on_path:
+                    path = list(on_path)
+                    loop = [*path[path.index(upstream) :], upstream]
+                    raise CycleError.along([(t.name, t.where) for t in loop])
+                if upstream not in done:
+                    on_path[upstream] = None
+                    stack.append((upstream, iter(upstream.upstream())))
+                    break
+            else:
+                stack.pop()
+                del on_path[current]
+                done.add(current)
+                ordered.append(current)
+    return ordered

@@ -1,0 +1,332 @@
+"""What a node is called with: values of its upstreams, elements of lists, outcomes, collections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flowkit.annotations import Accepts
+from flowkit.elements import elements_of
+from flowkit.graph import Axis, BoundTask, Edge, Element
+from flowkit.outcomes import Failure, Outcome, Skipped, Success
+from flowkit.scheduler import Node, Scheduler, State
+from flowkit.values import Collected, Handle, ValueMissing
+
+_NONE = object()
+
+
+@dataclass(slots=True)
+class Inputs:
+    """What a node will be called with, as facts: no value is loaded to look at this.
+
+    Attributes:
+        node: The node.
+    """
+
+    node: Node
+    _machine: Scheduler
+
+    @property
+    def edges(self) -> list[tuple[Edge, Sequence[Node]]]:
+        """For each edge the nodes behind it: one, or all gathered elements in source order."""
+        return self._machine.upstreams(self.node)
+
+    @property
+    def elements(self) -> list[tuple[Element, Node, int]]:
+        """For each argument that takes an element: the node whose list it is in, and its position."""
+        task = self.node.task
+        sources = self._machine.element_sources(self.node)
+        place = {axis: i for i, axis in enumerate(task.axes)}
+        return [(e, *sources[place[e.axis]]) for e in task.elements]
+
+    def gathered_ids(self, edge: Edge, nodes: Sequence[Node]) -> list[str]:
+        """Return the ids of gathered elements, as ``Collected.ids`` has them."""
+        return self._machine.gathered_ids(self.node, edge, nodes)
+
+
+class Gatherer:
+    """The values of a run while they are needed, and how arguments are made of them.
+
+    Attributes:
+        values: Node → its value, or the handle that fetches it. A node that is not in here has
+            no value at hand.
+        handles: Node → the handle of its stored value; it stays when the value is let go.
+    """
+
+    def __init__(self, machine: Scheduler) -> None:
+        self._machine = machine
+        self.values: dict[Node, object] = {}
+        self.handles: dict[Node, Handle] = {}
+        self._lists: dict[tuple[Node, str | None], Sequence[object]] = {}
+        self._plans: dict[BoundTask, list[tuple[str, Node]] | None] = {}
+
+    def arguments(self, node: Node) -> tuple[dict[str, object], list[Node]]:
+        """Return what to call a node with, and the nodes whose values are not at hand."""
+        task = node.task
+        plan = self._plans.get(task, _NONE)
+        if plan is _NONE:
+            plan = self._plans[task] = self._plan(task)
+        arguments = dict(task.constants)
+        missing: list[Node] = []
+        if plan is not None:
+            values = self.values
+            for name, up in plan:  # type: ignore[attr-defined]  # _NONE was told apart
+                value = values.get(up, _NONE)
+                if value is _NONE:
+                    value = self.value(up)
+                    if value is _NONE:
+                        missing.append(up)
+                arguments[name] = value
+            return arguments, missing
+        for edge, nodes in self._machine.upstreams(node):
+            if edge.argument is None:
+                continue
+            if edge.collected:
+                arguments[edge.argument] = self._collected(node, edge, nodes, missing)
+            else:
+                arguments[edge.argument] = self._single(edge, nodes[0], missing)
+        if task.elements:
+            self._take_elements(node, arguments, missing)
+        return arguments, missing
+
+    def _plan(self, task: BoundTask) -> list[tuple[str, Node]] | None:
+        """Return (argument, node) pairs if the task only takes plain values of unmapped tasks."""
+        if task.axes or task.trigger is not None:
+            return None
+        plan = []
+        for edge in task.edges:
+            if edge.argument is None:
+                continue
+            if edge.collected or edge.part is not None or not edge.accepts.plain or edge.source.axes:
+                return None
+            node = self._machine.node(edge.source)
+            assert node is not None  # unmapped, and upstream
+            plan.append((edge.argument, node))
+        return plan
+
+    def value(self, node: Node) -> object:
+        """Return a node's value, or its handle; a private mark if neither is at hand."""
+        found = self.values.get(node, _NONE)
+        if found is _NONE and node.stand_in is not None:
+            found = self.values.get(node.stand_in, self.handles.get(node.stand_in, _NONE))
+        if found is _NONE:
+            found = self.handles.get(node, _NONE)
+        return found
+
+    def at_hand(self, node: Node) -> bool:
+        """Whether a node's value can be had without calling it."""
+        return self.value(node) is not _NONE
+
+    def _single(self, edge: Edge, up: Node, missing: list[Node]) -> object:
+        if not up.succeeded:
+            return self.outcome(up)
+        value = self.value(up)
+        if value is _NONE:
+            missing.append(up)
+            return None
+        if edge.part is not None:
+            value = part_of(value, edge.part, up.task)
+        return self._received(edge.accepts, up, value)
+
+    def _received(self, accepts: Accepts, up: Node, value: object) -> object:
+        """Return a success as the argument receives it: the value, or the Success."""
+        if accepts.value:
+            return value
+        attempts, duration, cached = _facts(up)
+        if type(value) is Handle:
+            handle = value
+            return Handle(lambda: Success(handle.get(), attempts, duration, cached))
+        return Success(value, attempts, duration, cached)
+
+    def _collected(self, node: Node, edge: Edge, nodes: Sequence[Node], missing: list[Node]) -> Collected[object]:
+        accepts = edge.accepts
+        ids = self._machine.gathered_ids(node, edge, nodes)
+        strict = node.task.trigger is None
+        items: list[object] = []
+        kept: list[str] = []
+        for up, name in zip(nodes, ids, strict=True):
+            if up.succeeded:
+                if strict and not (accepts.value or accepts.success):
+                    continue
+                items.append(self._single(edge, up, missing))
+            elif strict and not _wanted(accepts, up):
+                continue
+            else:
+                items.append(self.outcome(up))
+            kept.append(name)
+        return Collected(items, kept)
+
+    def outcome(self, node: Node) -> Outcome[object]:
+        """Return the outcome of a node as others see it (its value, for a success, not fetched)."""
+        if node.succeeded:
+            value = self.value(node)
+            return Success(value.get() if type(value) is Handle else value, *_facts(node))
+        if node.state is State.FAILED:
+            return failure_of(node)
+        return Skipped(node.reason, tuple(failure_of(root) for root in node.roots))
+
+    # Elements
+
+    def expand(self, node: Node, axis: Axis) -> Sequence[str]:
+        """Return the ids of the elements of the list that a node gives for an axis.
+
+        Raises:
+            NotAList, ValueMissing: It is no list; it cannot be fetched.
+        """
+        value = self.value(node)
+        if value is _NONE:
+            raise ValueMissing("not at hand")
+        if type(value) is Handle and value.elements is not None and axis.part is None:
+            return value.elements
+        if type(value) is Handle:
+            value = value.get()
+        if axis.part is not None:
+            value = part_of(value, axis.part, node.task)
+        items, ids = elements_of(value, repr(axis.name))
+        self._lists[node, axis.part] = items
+        return ids
+
+    def _take_elements(self, node: Node, arguments: dict[str, object], missing: list[Node]) -> None:
+        task = node.task
+        sources = self._machine.element_sources(node)
+        place = {axis: i for i, axis in enumerate(task.axes)}
+        for element in task.elements:
+            source, index = sources[place[element.axis]]
+            items = self._lists.get((source, element.axis.part))
+            if items is None:
+                if not self.at_hand(source):
+                    missing.append(source)
+                    continue
+                item: object = Handle(self._fetch_element(source, element.axis, index))
+            else:
+                item = items[index]
+            if not element.unpack:
+                arguments[element.arguments[0]] = item
+            else:
+                arguments.update(zip(element.arguments, _unpacked(item, element, task), strict=True))
+
+    def _fetch_element(self, source: Node, axis: Axis, index: int) -> Callable[[], object]:
+        def fetch() -> object:
+            items = self._lists.get((source, axis.part))
+            if items is None:
+                value: Any = self.value(source)
+                value = value.get() if type(value) is Handle else value
+                if axis.part is not None:
+                    value = part_of(value, axis.part, source.task)
+                items, _ = elements_of(value, repr(axis.name))
+                self._lists[source, axis.part] = items
+            return items[index]
+
+        return fetch
+
+    def stand_in(self, node: Node, values: object) -> object:
+        """Return the element for a node of a mapped task that a given list or dict stands in for."""
+        if isinstance(values, Mapping):
+            key = node.id[len(node.task.name) + 1 : -1]
+            found = {str(k): v for k, v in values.items()}
+            if key not in found:
+                raise KeyError(f"the override of {node.task.name!r} has no element {key!r}")
+            return found[key]
+        if not isinstance(values, (list, tuple, Collected)):
+            raise TypeError(
+                f"the override of the mapped task {node.task.name!r} is a {type(values).__name__}: "
+                f"give a list of its elements, or a dict by id"
+            )
+        nodes = [n.coords for n in self._machine.nodes(node.task)]
+        position = node.coords[0] if len(node.coords) == 1 else sorted(nodes).index(node.coords)
+        if position >= len(values):
+            raise IndexError(f"the override of {node.task.name!r} has {len(values)} elements, too few")
+        return values[position]
+
+    # Letting go
+
+    def release(self, node: Node) -> None:
+        """Let go of a value; a stored one can still be fetched."""
+        self.values.pop(node, None)
+        if self._lists:
+            self._drop_lists(node)
+
+    def lighten(self, node: Node) -> None:
+        """Keep a value that may be asked for after the run: by its handle, if it is stored."""
+        handle = self.handles.get(node)
+        if handle is not None:
+            self.values.pop(node, None)
+        if self._lists:
+            self._drop_lists(node)
+
+    def _drop_lists(self, node: Node) -> None:
+        for part in (None, *node.task.provides):
+            self._lists.pop((node, part), None)
+
+    def lost(self, node: Node) -> list[Node]:
+        """Return the upstreams of a node whose stored values cannot be fetched, and forget those."""
+        lost = []
+        ups = [n for _, nodes in self._machine.upstreams(node) for n in nodes]
+        ups += [source for source, _ in self._machine.element_sources(node)]
+        for up in dict.fromkeys(ups):
+            handle = self.value(up)
+            if type(handle) is Handle:
+                try:
+                    handle.get()
+                except ValueMissing:
+                    lost.append(up)
+                    self.values.pop(up, None)
+                    self.handles.pop(up, None)
+        return lost
+
+
+def _wanted(accepts: Accepts, node: Node) -> bool:
+    """Whether a collection holds an element that did not succeed."""
+    if node.state is State.FAILED:
+        return accepts.failure is not None and (not accepts.failure or isinstance(node.error, accepts.failure))
+    return accepts.skipped
+
+
+def _unpacked(item: object, element: Element, task: BoundTask) -> Sequence[object]:
+    """Return the parts of an element for several arguments."""
+    value = item.get() if type(item) is Handle else item
+    names = ", ".join(element.arguments)
+    try:
+        parts = tuple(value)  # type: ignore[arg-type]  # tried, and caught
+    except TypeError:
+        parts = None
+    if parts is None or isinstance(value, (str, bytes)) or len(parts) != len(element.arguments):
+        problem = ValueError(f"{task.name!r} unpacks an element into {names}, but it is {value!r:.200}")
+        return [Handle(_raiser(problem)) for _ in element.arguments]
+    return parts
+
+
+def _raiser(error: Exception) -> Callable[[], object]:
+    def fail() -> object:
+        raise error
+
+    return fail
+
+
+def part_of(value: object, name: str, task: BoundTask) -> object:
+    """Return the value that a task provides under a name, lazily where the whole is not at hand."""
+    if type(value) is Handle:
+        handle = value
+        return Handle(lambda: part_of(handle.get(), name, task))
+    if isinstance(value, tuple):
+        return value[task.provides.index(name)]
+    return value[name]  # type: ignore[index]  # the worker checked what it returned
+
+
+def _facts(node: Node) -> tuple[int, float, bool]:
+    """Return attempts, duration and whether it was reused, of a node that succeeded."""
+    report = node.report
+    if report is None:  # a given value
+        return 0, 0.0, False
+    return len(report.attempts), report.duration, report.word == "cached"
+
+
+def failure_of(node: Node) -> Failure[object]:
+    """Return the Failure of a failed node."""
+    error = node.error
+    assert error is not None  # that is what FAILED means
+    last = node.report.last if node.report is not None else None
+    if last is None:
+        return Failure(error, "", 0)
+    return Failure(error, last.traceback, len(node.report.attempts), last.kind)

@@ -1,0 +1,277 @@
+"""Inputs of a flow: where their values come from, and how text becomes what the annotation says."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flowkit.annotations import MISSING, text as shown
+from flowkit.errors import ParameterError, did_you_mean, listing
+
+PREFIX = "FLOWKIT_PARAM_"
+
+
+@dataclass(slots=True)
+class Parameter:
+    """One input of a flow.
+
+    Attributes:
+        name: Its name.
+        annotation: Its type; ``typing.Any`` where nothing is said.
+        default: Its default, or ``MISSING``.
+        asked_by: ``task 'clean'``, the first that asks.
+        where: ``file:line`` of that.
+        users: Keys of the tasks and resources that take it.
+        iterated: Whether it is only the source of an ``each``.
+        explicit: Whether its annotation was written (not taken from the default).
+    """
+
+    name: str
+    annotation: object
+    default: object
+    asked_by: str
+    where: str
+    users: list[str] = field(default_factory=list)
+    iterated: bool = False
+    value: object = MISSING
+    origin: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value from outside, before it is converted.
+
+    Attributes:
+        value: As it came.
+        origin: Where from, in words: ``-P since=x``, ``$FLOWKIT_PARAM_SINCE``, ``params.toml``.
+        text: Whether it is text that somebody typed.
+    """
+
+    value: object
+    origin: str
+    text: bool
+
+
+class Sources:
+    """All values from outside, nearest first: command line or Python, environment, file.
+
+    Args:
+        typed: ``name=value`` texts of ``-P``.
+        given: ``params={...}`` of Python.
+        file: ``--params FILE``.
+
+    Raises:
+        ParameterError: A text has no ``=``, or the file cannot be read.
+    """
+
+    def __init__(
+        self, typed: Sequence[str] = (), given: Mapping[str, object] | None = None, file: str | Path | None = None
+    ) -> None:
+        self.file = str(file) if file else ""
+        self.near: dict[str, Given] = {}
+        for text in typed:
+            name, equals, value = text.partition("=")
+            if not equals or not name.strip():
+                raise ParameterError(f"-P {text}: no '='", remedy="Write -P name=value.")
+            self.near[name.strip()] = Given(value, f"-P {text}", text=True)
+        for name, value in (given or {}).items():
+            self.near[name] = Given(value, f"params[{name!r}]", text=False)
+        read = _read_file(Path(file)) if file else {}
+        self.far = {name: Given(value, self.file, text=False) for name, value in read.items()}
+
+    def find(self, name: str) -> Given | None:
+        """Return the nearest value for a parameter."""
+        if name in self.near:
+            return self.near[name]
+        variable = PREFIX + name.upper()
+        if variable in os.environ:
+            return Given(os.environ[variable], f"${variable}", text=True)
+        return self.far.get(name)
+
+    def unknown(self, known: Iterable[str]) -> list[ParameterError]:
+        """Return an error for every name that is no parameter of the flow (the environment excepted)."""
+        names = list(known)
+        errors = []
+        for name, given in {**self.far, **self.near}.items():
+            if name not in names:
+                errors.append(
+                    ParameterError(
+                        f"{_origin(given)}: the flow has no parameter {name!r}",
+                        known=f"its parameters: {listing(names)}",
+                        remedy=did_you_mean(name, names, "Take it out, or give a task an argument of that name."),
+                    )
+                )
+        return errors
+
+    def strangers(self, known: Iterable[str]) -> list[str]:
+        """Return the environment's parameter variables that name no parameter."""
+        names = {PREFIX + name.upper() for name in known}
+        return sorted(v for v in os.environ if v.startswith(PREFIX) and v not in names)
+
+
+def _origin(given: Given) -> str:
+    return given.origin
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParameterError(f"--params {file}: cannot be read: {error}", remedy="Name a readable file.") from error
+    try:
+        if file.suffix == ".toml":
+            import tomllib
+
+            read: Any = tomllib.loads(text)
+        elif file.suffix in (".yaml", ".yml"):
+            read = _yaml(file, text)
+        else:
+            read = json.loads(text)
+    except ValueError as error:
+        raise ParameterError(f"--params {file}: {error}", remedy="It is read as JSON, TOML or YAML by its name.") from error
+    if not isinstance(read, dict):
+        raise ParameterError(f"--params {file}: holds no table of names and values", remedy='Write {"name": value}.')
+    return read
+
+
+def _yaml(file: Path, text: str) -> Any:
+    try:
+        import yaml
+    except ImportError as error:
+        raise ParameterError(
+            f"--params {file}: reading YAML needs pyyaml", remedy="pip install pyyaml, or use JSON or TOML."
+        ) from error
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def settle(parameter: Parameter, sources: Sources) -> ParameterError | None:
+    """Give a parameter its value; return what is wrong with it, if anything.
+
+    A parameter that has none and needs none yet keeps ``MISSING``.
+    """
+    given = sources.find(parameter.name)
+    if given is None:
+        parameter.value = parameter.default
+        return None
+    parameter.origin = given.origin
+    try:
+        parameter.value = convert(given.value, parameter.annotation, text=given.text)
+    except Problem as problem:
+        secret = "Secret" in shown(parameter.annotation)
+        value = "**********" if secret else repr(given.value)
+        origin = given.origin.partition("=")[0] + "=**********" if secret and given.text else given.origin
+        return ParameterError(
+            f"parameter {parameter.name!r} of {parameter.asked_by} ({parameter.where}): {value} does not fit",
+            known=f"from {origin}; wanted {shown(parameter.annotation)}:\n{problem}",
+            remedy=f"Give a value that does: -P {parameter.name}=…",
+        )
+    return None
+
+
+class Problem(Exception):
+    """A value does not fit its annotation; the text says why, a line per place."""
+
+
+def convert(value: object, annotation: object, *, text: bool) -> object:
+    """Return a value as its annotation wants it (ruling B8).
+
+    Text is taken as it is if the annotation has ``str`` at its top level; otherwise it is read as
+    JSON if it parses and fits; otherwise it is handed to pydantic as text.
+
+    Raises:
+        Problem: It does not fit.
+    """
+    if annotation is typing.Any or annotation is MISSING:
+        return _json(value) if text else value
+    if not text:
+        return value if type(value) is annotation else _validate(value, annotation)
+    assert isinstance(value, str)
+    if annotation is str:
+        return value
+    if _takes_text(annotation):
+        return _validate(value, annotation)
+    read = _json(value)
+    if not isinstance(read, str):
+        try:
+            return _validate(read, annotation)
+        except Problem as problem:
+            try:
+                return _validate(value, annotation)
+            except Problem:
+                raise problem from None
+    return _validate(value, annotation)
+
+
+def _json(value: object) -> object:
+    try:
+        return json.loads(value)  # type: ignore[arg-type]  # callers pass text
+    except ValueError:
+        return value
+
+
+def _takes_text(annotation: object) -> bool:
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    return annotation is str or str in typing.get_args(annotation) and typing.get_origin(annotation) in _UNIONS
+
+
+_UNIONS = (typing.Union, type(int | str))
+_adapters: dict[object, Any] = {}
+
+
+def _validate(value: object, annotation: object) -> object:
+    import pydantic  # 70 ms: only where a value from outside has to be converted
+
+    try:
+        adapter = _adapters.get(annotation)
+    except TypeError:
+        adapter = None
+    if adapter is None:
+        adapter = _adapter(pydantic, annotation)
+        try:
+            _adapters[annotation] = adapter
+        except TypeError:
+            pass
+    try:
+        return adapter.validate_python(value)
+    except pydantic.ValidationError as error:
+        lines = []
+        for detail in error.errors():
+            at = ".".join(str(part) for part in detail["loc"])
+            lines.append(f"{at}: {detail['msg']}" if at else detail["msg"])
+        raise Problem("\n".join(lines)) from None
+    except Exception as error:
+        raise Problem(f"{type(error).__name__}: {error}") from None
+
+
+def _adapter(pydantic: Any, annotation: object) -> Any:
+    try:
+        return pydantic.TypeAdapter(annotation)
+    except pydantic.PydanticSchemaGenerationError:
+        return pydantic.TypeAdapter(annotation, config={"arbitrary_types_allowed": True})
+    except pydantic.PydanticUserError:
+        # Forward references of a class that was defined in a function, and the like.
+        return pydantic.TypeAdapter(typing.Any)
+
+
+def is_secret(value: object) -> bool:
+    """Whether a value is a pydantic ``SecretStr`` or ``SecretBytes``."""
+    pydantic = sys.modules.get("pydantic")
+    return pydantic is not None and isinstance(value, (pydantic.SecretStr, pydantic.SecretBytes))
+
+
+def masked(value: object) -> str:
+    """Return a value as text that may be shown; secrets hide themselves in their repr."""
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"

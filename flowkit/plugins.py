@@ -1,0 +1,264 @@
+"""Plugins: where they come from, how hooks are called, and who is to blame when one raises."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from flowkit import hookspecs
+from flowkit.declarations import Declaration
+from flowkit.errors import OptionError, PluginError, did_you_mean, listing
+from flowkit.tasks import declared
+
+GROUP = "flowkit"
+BUILT_IN = "flowkit_plugins"
+DISABLE = "FLOWKIT_DISABLE_PLUGIN_AUTOLOAD"
+
+
+class Plugins:
+    """The plugins of one session.
+
+    Order of loading: ``-p no:NAME`` blocks first; then the built-ins, by dotted name; then entry
+    points of installed distributions; then ``-p NAME``; then ``flowconf.py`` files, the outermost
+    first. Of two implementations the one loaded last is called first.
+    """
+
+    def __init__(self) -> None:
+        self.manager = pluggy.PluginManager("flowkit")
+        self.manager.add_hookspecs(hookspecs)
+        self.names: list[str] = []
+        self.origins: dict[str, str] = {}
+        self.blocked: list[str] = []
+
+    def load(self, requests: Sequence[str] = ()) -> None:
+        """Load built-ins, entry points and what ``requests`` (the values of ``-p``) name.
+
+        Raises:
+            OptionError: A requested plugin is not there, or cannot be imported.
+        """
+        package = importlib.import_module(BUILT_IN)
+        built_in: Sequence[str] = package.BUILT_IN
+        self.blocked = [r.removeprefix("no:") for r in requests if r.startswith("no:")]
+        wanted = [r for r in requests if not r.startswith("no:")]
+        for name in built_in:
+            if name not in self.blocked:
+                self._add(name, importlib.import_module(f"{BUILT_IN}.{name}"), "built in")
+        found: dict[str, str] = {}
+        if not os.environ.get(DISABLE):
+            found = self._load_entry_points()
+        for name in self.blocked:
+            if name not in built_in and name not in found and not self.manager.has_plugin(name):
+                raise OptionError.unknown("plugin", name, f"-p no:{name}", [*built_in, *found])
+        for name in wanted:
+            if name not in self.names:
+                self._load_named(name, [*built_in, *found])
+
+    def _load_named(self, name: str, known: Sequence[str]) -> None:
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            raise OptionError(
+                f"-p {name}: there is no plugin and no module of that name ({error})",
+                known=f"known: {listing(known)}",
+                remedy=did_you_mean(name, known, "Install it, or put its folder on PYTHONPATH."),
+            ) from error
+        self._add(name, module, f"-p {name}")
+
+    def _load_entry_points(self) -> dict[str, str]:
+        """Load installed plugins; return name → distribution of all there are."""
+        if not any(_may_have_entry_points(folder) for folder in sys.path):
+            return {}
+        from importlib import metadata  # 25 ms: only when a distribution names our group
+
+        found: dict[str, str] = {}
+        for distribution in metadata.distributions():
+            for entry in distribution.entry_points:
+                if entry.group != GROUP or entry.name in found:
+                    continue
+                found[entry.name] = distribution.metadata["Name"]
+                if entry.name in self.blocked or entry.name in self.names:
+                    continue
+                try:
+                    plugin = entry.load()
+                except Exception as error:
+                    raise OptionError(
+                        f"plugin {entry.name!r} of {found[entry.name]} cannot be imported: "
+                        f"{type(error).__name__}: {error}",
+                        remedy=f"Repair or remove {found[entry.name]}, or run with -p no:{entry.name}.",
+                    ) from error
+                self._add(entry.name, plugin, found[entry.name])
+        return found
+
+    def _add(self, name: str, plugin: object, origin: str) -> None:
+        self.register(plugin, name)
+        self.names.append(name)
+        self.origins[name] = origin
+
+    def add_flowconf(self, module: ModuleType, path: str) -> None:
+        """Register the hooks of a ``flowconf.py``; it is a plugin only if it has some."""
+        has_hooks = any(getattr(value, "flowkit_impl", None) for value in vars(module).values())
+        if has_hooks and not self.manager.has_plugin(path):
+            self._add(path, module, "flowconf.py")
+            self.check()
+
+    def register(self, plugin: object, name: str) -> None:
+        """Add a plugin object; plugins use it for the object that keeps their state in a session."""
+        try:
+            self.manager.register(plugin, name)
+        except pluggy.PluginValidationError as error:
+            raise OptionError(f"plugin {name!r}: {error}", remedy="Mend its signature; docs: hooks.") from error
+
+    def check(self) -> None:
+        """Refuse misspelt hooks.
+
+        Raises:
+            OptionError: An implementation is for no hook of flowkit's.
+        """
+        specs = [name for name in vars(hookspecs) if name.startswith("flowkit_")]
+        for name, plugin in self.manager.list_name_plugin():
+            for attribute in dir(plugin):
+                if attribute in specs or not attribute.startswith("flowkit_"):
+                    continue
+                if getattr(getattr(plugin, attribute, None), "flowkit_impl", None) is not None:
+                    raise OptionError.unknown("hook", attribute, f"plugin {name!r}", specs)
+
+    def resources(self) -> dict[str, tuple[Declaration, str]]:
+        """Return the tasks and resources that plugins bring: name → (declaration, plugin)."""
+        found: dict[str, tuple[Declaration, str]] = {}
+        for name in self.names:
+            if self.origins[name] == "flowconf.py":
+                continue  # those are looked up as flowconf's, nearest first
+            plugin = self.manager.get_plugin(name)
+            for attribute, value in vars(plugin).items() if hasattr(plugin, "__dict__") else ():
+                declaration = declared(value)
+                if declaration is not None and getattr(value, "__module__", None) == getattr(plugin, "__name__", None):
+                    found[declaration.name if declaration.renamed else attribute] = (declaration, name)
+        return found
+
+    def all(self, hook: str, **arguments: object) -> list[tuple[str, Any]]:
+        """Call a hook and return (plugin, answer) for every answer that is not None, built-ins first."""
+        caller = getattr(self.manager.hook, hook)
+        answers = []
+        for impl in caller.get_hookimpls():
+            try:
+                answer = impl.function(*[arguments[name] for name in impl.argnames])
+            except Exception as error:
+                if isinstance(error, (OptionError,)):
+                    raise
+                raise PluginError(impl.plugin_name, hook, error) from error
+            if answer is not None:
+                answers.append((impl.plugin_name, answer))
+        return answers
+
+    def has(self, hook: str) -> bool:
+        """Whether anybody implements a hook."""
+        return bool(getattr(self.manager.hook, hook).get_hookimpls())
+
+    def caller(self, hook: str, first: bool = False) -> Callable[..., Any] | None:
+        """Return a function that calls a hook with positional arguments; None if nobody implements it.
+
+        pluggy's own call costs 1 to 3 µs, and these are called for every node: implementers are
+        looked up once per run and called one after another, the one registered last first.
+        """
+        caller = getattr(self.manager.hook, hook)
+        impls = [i for i in reversed(caller.get_hookimpls())]
+        if not impls:
+            return None
+        if any(i.hookwrapper or i.wrapper for i in impls):
+            return _through_pluggy(caller, hook)
+        names = caller.spec.argnames
+        calls = [(_adapted(i.function, i.argnames, names), i.plugin_name) for i in impls]
+        return _first(calls, hook) if first else _each(calls, hook)
+
+    def wrappers(self, hook: str) -> list[tuple[Callable[[Any], Any], str]]:
+        """Return the wrapper implementations of a one-argument hook, outermost first, with their plugins."""
+        caller = getattr(self.manager.hook, hook)
+        return [
+            (_adapted(i.function, i.argnames, caller.spec.argnames), i.plugin_name)
+            for i in reversed(caller.get_hookimpls())
+            if i.wrapper
+        ]
+
+
+def _adapted(function: Callable[..., Any], takes: Iterable[str], given: Sequence[str]) -> Callable[..., Any]:
+    """Return ``function`` callable with all arguments of the hook, in order."""
+    takes = tuple(takes)
+    if takes == tuple(given):
+        return function
+    places = [given.index(name) for name in takes]
+    return lambda *arguments: function(*[arguments[p] for p in places])
+
+
+def _each(calls: Sequence[tuple[Callable[..., Any], str]], hook: str) -> Callable[..., None]:
+    if len(calls) == 1:
+        ((only, name),) = calls
+
+        def one(*arguments: object) -> None:
+            try:
+                only(*arguments)
+            except Exception as error:
+                raise PluginError(name, hook, error) from error
+
+        return one
+
+    def each(*arguments: object) -> None:
+        for function, name in calls:
+            try:
+                function(*arguments)
+            except Exception as error:
+                raise PluginError(name, hook, error) from error
+
+    return each
+
+
+def _first(calls: Sequence[tuple[Callable[..., Any], str]], hook: str) -> Callable[..., Any]:
+    def first(*arguments: object) -> Any:
+        for function, name in calls:
+            try:
+                answer = function(*arguments)
+            except Exception as error:
+                raise PluginError(name, hook, error) from error
+            if answer is not None:
+                return answer
+        return None
+
+    return first
+
+
+def _through_pluggy(caller: Any, hook: str) -> Callable[..., Any]:
+    names = caller.spec.argnames
+
+    def call(*arguments: object) -> Any:
+        try:
+            return caller(**dict(zip(names, arguments, strict=True)))
+        except Exception as error:
+            raise PluginError("?", hook, error) from error
+
+    return call
+
+
+def _may_have_entry_points(folder: str) -> bool:
+    """Whether a folder of ``sys.path`` holds a distribution with an entry point in our group.
+
+    Reading the small files ourselves costs 2 ms for a hundred distributions;
+    ``importlib.metadata`` alone takes 25 ms to import, and is left for when there is something.
+    """
+    try:
+        with os.scandir(folder or ".") as entries:
+            names = [e.path for e in entries if e.name.endswith((".dist-info", ".egg-info"))]
+    except OSError:
+        return False
+    for name in names:
+        try:
+            with open(os.path.join(name, "entry_points.txt"), "rb") as file:
+                if f"[{GROUP}]".encode() in file.read():
+                    return True
+        except OSError:
+            continue
+    return False

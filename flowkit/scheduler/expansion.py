@@ -1,0 +1,177 @@
+"""Fan-out: axes, the lists behind them, alignment, and the nodes of a mapped task.
+
+An axis has one list (a :class:`Piece`) for each node of its source; a source that is mapped itself
+gives a ragged axis. A node's coordinates are its positions on the axes of its task, in their
+order. Projecting them on the axes of another task gives the node that is aligned with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from flowkit.graph import Axis, BoundTask, Edge
+from flowkit.scheduler.states import Node
+
+Coords = tuple[int, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Piece:
+    """One list of an axis: known, known to be missing, or not read yet.
+
+    Attributes:
+        ids: The ids of its elements; None while it is not known, or if it is missing.
+        indices: The positions that are wanted.
+        blocked: The node that stands for the missing list's cause, or None.
+        error: What is wrong with the value that should have been a list.
+        waiters: Collectors to be told, with how far each had come.
+    """
+
+    ids: Sequence[str] | None = None
+    indices: Sequence[int] = ()
+    blocked: Node | None = None
+    error: BaseException | None = None
+    waiters: list[tuple[Node, Edge, Coords]] = field(default_factory=list)
+
+    @property
+    def known(self) -> bool:
+        """Whether it is settled what elements there are."""
+        return self.ids is not None or self.blocked is not None
+
+
+@dataclass(slots=True, eq=False)
+class AxisState:
+    """An axis, its lists so far, and the mapped tasks that carry it.
+
+    Attributes:
+        pieces: Coordinates of the source's node → its list.
+        unread: How many nodes of the source have not had their list read.
+        carriers: The tasks mapped over it, upstream first.
+    """
+
+    axis: Axis
+    pieces: dict[Coords, Piece] = field(default_factory=dict)
+    unread: int = 0
+    complete: bool = False
+    carriers: list[TaskState] = field(default_factory=list)
+
+    def piece(self, coords: Coords) -> Piece:
+        """Return the list at the coordinates of the source's node."""
+        found = self.pieces.get(coords)
+        if found is None:
+            found = self.pieces[coords] = Piece()
+        return found
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """An edge as the scheduler follows it.
+
+    Attributes:
+        pick: Positions, in the task's axes, of the upstream's axes that the task carries; None if
+            they are the same axes in the same order, so that coordinates need no projection.
+        holds: Whether the value is handed over (an entry of ``needs`` only waits).
+    """
+
+    edge: Edge
+    up: TaskState
+    pick: tuple[int, ...] | None
+    holds: bool
+
+
+@dataclass(slots=True, eq=False)
+class TaskState:
+    """A task and its nodes.
+
+    Attributes:
+        nodes: By coordinates.
+        links: Its edges.
+        sources: For each axis: the axis' state, positions of the axis' parents among the task's
+            axes, and whether an argument takes its elements.
+        expands: The axes whose source it is.
+        users: Tasks that take its value (for each edge), so that it is kept while they expand.
+        simple: With all upstreams succeeded it runs: nothing to judge.
+        complete: All its nodes exist.
+    """
+
+    task: BoundTask
+    nodes: dict[Coords, Node] = field(default_factory=dict)
+    links: list[Link] = field(default_factory=list)
+    sources: list[tuple[AxisState, tuple[int, ...], bool]] = field(default_factory=list)
+    expands: list[AxisState] = field(default_factory=list)
+    users: list[TaskState] = field(default_factory=list)
+    callers: list[TaskState] = field(default_factory=list)
+    fallback: TaskState | None = None
+    fallback_pick: tuple[int, ...] = ()
+    simple: bool = True
+    complete: bool = False
+    whole: bool = False  #: it has the one node that stands for all elements of a missing list
+
+
+def project(coords: Coords, pick: tuple[int, ...] | None) -> Coords:
+    """Return the coordinates of the aligned node."""
+    return coords if pick is None else tuple([coords[i] for i in pick])
+
+
+def positions(axes: Sequence[Axis], among: Sequence[Axis]) -> tuple[int, ...]:
+    """Return where each of ``axes`` stands in ``among``; axes that do not are left out."""
+    places = {axis: i for i, axis in enumerate(among)}
+    return tuple(places[axis] for axis in axes if axis in places)
+
+
+def node_id(name: str, ids: Sequence[str]) -> str:
+    """Return the id of a node: the task's name, the elements' ids in brackets joined with ``-``."""
+    return f"{name}[{'-'.join(ids)}]" if ids else name
+
+
+def descend(
+    state: TaskState,
+    fixed: dict[int, int],
+    start: Coords,
+    unknown: Callable[[Piece, Coords], None],
+) -> Iterator[tuple[Coords, Piece | None]]:
+    """Yield the coordinates of a task's nodes, in the order of nested loops over its axes.
+
+    Args:
+        state: The task.
+        fixed: Axis position → the only coordinate to follow there.
+        start: Coordinates on the first axes, already chosen.
+        unknown: Told of each list that is not known yet, with the coordinates before it.
+
+    Yields:
+        (coordinates, None) for an element; (coordinates so far, list) where a list is missing.
+    """
+    depth = len(start)
+    if depth == len(state.sources):
+        yield start, None
+        return
+    if not depth:
+        # A missing list that does not depend on any other axis stops the whole task.
+        for axis_state, pick, _ in state.sources:
+            if not pick and axis_state.piece(()).blocked is not None:
+                yield (), axis_state.piece(())
+                return
+    axis_state, pick, _ = state.sources[depth]
+    piece = axis_state.piece(project(start, pick))
+    if piece.blocked is not None:
+        yield start, piece
+    elif piece.ids is None:
+        unknown(piece, start)
+    else:
+        only = fixed.get(depth)
+        for index in piece.indices if only is None else (only,):
+            if only is None or index in piece.indices:
+                yield from descend(state, fixed, (*start, index), unknown)
+
+
+def ids_along(state: TaskState, coords: Coords, skip: frozenset[Axis] = frozenset()) -> list[str]:
+    """Return the elements' ids at ``coords``, of every axis not in ``skip``."""
+    found = []
+    for position, index in enumerate(coords):
+        axis_state, pick, _ = state.sources[position]
+        if axis_state.axis not in skip:
+            ids = axis_state.pieces[project(coords, pick)].ids
+            assert ids is not None  # a node exists only where its lists are known
+            found.append(ids[index])
+    return found

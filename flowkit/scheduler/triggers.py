@@ -1,0 +1,209 @@
+"""Upstream outcomes → run, or why not. The whole table of outcomes and triggers is here, as data.
+
+Without ``trigger=`` each argument's annotation decides (``FITS`` and ``UNMET``); a written trigger
+decides for all upstreams at once (``TRIGGERS``). A task that does not run is UPSTREAM if it would
+have run but for a failure above it, else SKIPPED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from flowkit.annotations import Accepts
+from flowkit.graph import Edge
+from flowkit.scheduler.states import Node, State
+
+
+class Ending(Enum):
+    """How an upstream ended, as whoever hangs off it sees it."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    UPSTREAM = "upstream"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a node whose upstreams all ended.
+
+    Attributes:
+        state: READY, UPSTREAM or SKIPPED.
+        reason: Why it does not run.
+        roots: The failed nodes that are the cause of an UPSTREAM.
+    """
+
+    state: State
+    reason: str = ""
+    roots: tuple[Node, ...] = ()
+
+
+RUN = Verdict(State.READY)
+
+#: How the upstream ended → whether an argument takes that.
+FITS: dict[Ending, Callable[[Accepts, Node], bool]] = {
+    Ending.SUCCEEDED: lambda accepts, node: accepts.value or accepts.success,
+    Ending.FAILED: lambda accepts, node: accepts.failure is not None and matches(accepts, node.error),
+    Ending.SKIPPED: lambda accepts, node: accepts.skipped,
+    Ending.UPSTREAM: lambda accepts, node: accepts.skipped,
+}
+
+#: (how it ended, would a success do?, is a failure of some class handled?) → what the task is.
+#: The task is UPSTREAM if it would have run had the upstream succeeded; and, exceptionally
+#: (ruling A13), if the upstream failed with another error than the one that is handled.
+UNMET: dict[tuple[Ending, bool, bool], State] = {
+    (Ending.SUCCEEDED, False, False): State.SKIPPED,
+    (Ending.SUCCEEDED, False, True): State.SKIPPED,
+    (Ending.FAILED, True, False): State.UPSTREAM,
+    (Ending.FAILED, True, True): State.UPSTREAM,
+    (Ending.FAILED, False, False): State.SKIPPED,
+    (Ending.FAILED, False, True): State.UPSTREAM,
+    (Ending.SKIPPED, True, False): State.SKIPPED,
+    (Ending.SKIPPED, True, True): State.SKIPPED,
+    (Ending.SKIPPED, False, False): State.SKIPPED,
+    (Ending.SKIPPED, False, True): State.SKIPPED,
+    (Ending.UPSTREAM, True, False): State.UPSTREAM,
+    (Ending.UPSTREAM, True, True): State.UPSTREAM,
+    (Ending.UPSTREAM, False, False): State.SKIPPED,
+    (Ending.UPSTREAM, False, True): State.SKIPPED,
+}
+
+#: Trigger → whether it is met by so many (succeeded, failed or upstream, skipped) upstreams.
+TRIGGERS: dict[str, Callable[[int, int, int], bool]] = {
+    "all_succeeded": lambda s, f, k: f == 0 and k == 0,
+    "all_failed": lambda s, f, k: s == 0 and k == 0,
+    "all_done": lambda s, f, k: True,
+    "any_succeeded": lambda s, f, k: s > 0,
+    "any_failed": lambda s, f, k: f > 0,
+    "none_failed": lambda s, f, k: f == 0,
+    "always": lambda s, f, k: True,
+}
+
+ALWAYS = "always"
+
+
+def matches(accepts: Accepts, error: BaseException | None) -> bool:
+    """Return whether a failure with ``error`` is one that the argument handles, as ``except`` would."""
+    return not accepts.failure or isinstance(error, accepts.failure)
+
+
+def ending(node: Node) -> Ending:
+    """Return how a settled node ended, for whoever hangs off it."""
+    if node.succeeded:
+        return Ending.SUCCEEDED
+    if node.state is State.FAILED:
+        return Ending.FAILED
+    return Ending.UPSTREAM if node.state is State.UPSTREAM else Ending.SKIPPED
+
+
+def judge(trigger: str | None, upstreams: Sequence[tuple[Edge, Sequence[Node]]]) -> Verdict:
+    """Return what becomes of a node.
+
+    Args:
+        trigger: The task's written trigger, or None for the table.
+        upstreams: For each edge the nodes it stands for: one, or all gathered elements.
+    """
+    if trigger is not None:
+        return _by_trigger(trigger, [node for _, nodes in upstreams for node in nodes])
+    unmet = [v for edge, nodes in upstreams for v in _unmet(edge, nodes)]
+    if not unmet:
+        return RUN
+    for verdict in unmet:
+        if verdict.state is State.SKIPPED:
+            return verdict
+    return Verdict(State.UPSTREAM, unmet[0].reason, _roots_of(unmet))
+
+
+def _roots_of(verdicts: Sequence[Verdict]) -> tuple[Node, ...]:
+    return tuple(dict.fromkeys(root for v in verdicts for root in v.roots))
+
+
+def _unmet(edge: Edge, nodes: Sequence[Node]) -> list[Verdict]:
+    if edge.gathered:
+        lacking = _lacking(edge, nodes)
+        return [lacking] if lacking else []
+    node = nodes[0]
+    how = ending(node)
+    accepts = edge.accepts
+    if FITS[how](accepts, node):
+        return []
+    state = UNMET[how, accepts.value or accepts.success, accepts.failure is not None]
+    if state is State.UPSTREAM:
+        return [Verdict(state, root_reason(node), roots(node))]
+    return [Verdict(state, _ended(node))]
+
+
+def _lacking(edge: Edge, nodes: Sequence[Node]) -> Verdict | None:
+    """Return why a gathered argument cannot be given, or None.
+
+    It needs every element only if it wants plain values; an element that was skipped is absent.
+    The one node that stands for a list that is not there blocks every collector.
+    """
+    for node in nodes:
+        if len(node.coords) < len(node.task.axes) and not node.succeeded:
+            if node.state is State.SKIPPED:
+                return Verdict(State.SKIPPED, node.reason)
+            return Verdict(State.UPSTREAM, root_reason(node), roots(node))
+    if not edge.accepts.value:
+        return None
+    failed = [
+        n for n in nodes
+        if not n.succeeded
+        and n.state in (State.FAILED, State.UPSTREAM)
+        and not FITS[ending(n)](edge.accepts, n)
+    ]  # fmt: skip
+    if not failed:
+        return None
+    shown = ", ".join(element_id(n) for n in failed[:5]) + (", …" if len(failed) > 5 else "")
+    reason = f"{len(failed)} of {len(nodes)} `{edge.source.name}` failed: {shown}"
+    return Verdict(State.UPSTREAM, reason, tuple(dict.fromkeys(r for n in failed for r in roots(n))))
+
+
+def element_id(node: Node) -> str:
+    """Return what stands in the brackets of a node's id."""
+    return node.id[len(node.task.name) + 1 : -1]
+
+
+def roots(node: Node) -> tuple[Node, ...]:
+    """Return the failed nodes that are the cause of this node's end."""
+    return (node,) if node.state is State.FAILED else node.roots
+
+
+def root_reason(node: Node) -> str:
+    """Return the reason of an UPSTREAM below ``node``: it names the root failures."""
+    names = [f"`{root.id}`" for root in roots(node)]
+    if not names:
+        return f"`{node.id}` did not run"
+    return f"{', '.join(names[:5])}{', …' if len(names) > 5 else ''} failed"
+
+
+def _ended(node: Node) -> str:
+    """Return how a node ended, as the reason of a SKIPPED below it."""
+    how = ending(node)
+    if how is Ending.SKIPPED:
+        return f"`{node.id}` was skipped{': ' if node.reason else ''}{node.reason}"
+    if how is Ending.UPSTREAM:
+        return f"`{node.id}` did not run: {node.reason}"
+    return f"`{node.id}` {how.value}"
+
+
+def _by_trigger(trigger: str, nodes: Sequence[Node]) -> Verdict:
+    endings = [ending(n) for n in nodes]
+    succeeded = endings.count(Ending.SUCCEEDED)
+    skipped = endings.count(Ending.SKIPPED)
+    failed = len(endings) - succeeded - skipped
+    met = TRIGGERS[trigger]
+    if met(succeeded, failed, skipped):
+        return RUN
+    if failed and met(succeeded + failed, 0, skipped):
+        causes = [n for n, e in zip(nodes, endings, strict=True) if e in (Ending.FAILED, Ending.UPSTREAM)]
+        found = tuple(dict.fromkeys(r for n in causes for r in roots(n)))
+        return Verdict(State.UPSTREAM, root_reason(causes[0]), found)
+    wanted_failure = trigger in ("all_failed", "any_failed")
+    for node, how in zip(nodes, endings, strict=True):
+        bad = Ending.FAILED if wanted_failure else Ending.SUCCEEDED
+        if how is not bad and how is not Ending.UPSTREAM:
+            return Verdict(State.SKIPPED, _ended(node))
+    return Verdict(State.SKIPPED, "nothing above it")

@@ -1,0 +1,730 @@
+"""Settings → plugins → collect → resolve → run → report; and ``flowkit.run()``, the same from Python."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TextIO
+
+from flowkit import imports, settings as settings_
+from flowkit.axes import assign_axes
+from flowkit.clock import Clock, SystemClock
+from flowkit.collector import CollectedFlow, Collector, Target, parse
+from flowkit.errors import (
+    CycleError,
+    FlowError,
+    NothingToRun,
+    OptionError,
+    ParameterError,
+    SelectionError,
+    UsageError,
+    did_you_mean,
+    listing,
+    nearest,
+)
+from flowkit.executors import Executor
+from flowkit.graph import Axis, BoundFlow, BoundResource, BoundTask, Graph
+from flowkit.hookspecs import Flag, Option
+from flowkit.inputs import part_of
+from flowkit.outcomes import Outcome, Skipped
+from flowkit.parameters import Given, Parameter, Sources, convert, settle
+from flowkit.parameters import Problem as Unfit
+from flowkit.plugins import Plugins
+from flowkit.reports import RunInfo, RunReport
+from flowkit.resolver import Override, Resolver, Surroundings, iterate_errors
+from flowkit.runner import Runner
+from flowkit.scheduler import Node, State
+from flowkit.selection import Selection, axis_filters, choose
+from flowkit.tasks import Task, declared
+from flowkit.values import Collected, Handle
+
+#: Loading modules changes sys.path and sys.modules: one session at a time.
+_loading = threading.RLock()
+
+#: Keywords of ``flowkit.run`` and flags of ``flowkit run`` that belong to the core.
+CORE_FLAGS = ("k", "m", "deselect", "n", "executor", "x", "maxfail", "p")
+
+
+class Session:
+    """One use of flowkit: its settings, plugins, and the flows it was pointed at.
+
+    Attributes:
+        root: The root folder.
+        settings: What is set there.
+        plugins: The plugins.
+        flags: Keyword → value, of plugins' flags and the core's.
+        services: What plugins offer each other, by type.
+        clock: The one door to time.
+        random: The one door to chance.
+        out: Where a report for people goes, or None.
+        command: What the user typed.
+        scheduled_at: The time the run is for.
+        collected, selected: How many tasks there are, and how many of them are to run.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[object],
+        *,
+        plugin_requests: Sequence[str] = (),
+        out: TextIO | None = None,
+        clock: Clock | None = None,
+        seed: int | None = None,
+        command: str = "",
+        scheduled_at: datetime | None = None,
+        executors: Mapping[str, Callable[[int], Executor]] | None = None,
+    ) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.random = random.Random(seed)  # noqa: S311 - jitter and ids, not secrets
+        self.out = out
+        self.command = command
+        self.services: dict[type, Any] = {}
+        self.flags: dict[str, Any] = {}
+        self.scheduled_at = scheduled_at or self.clock.wall().astimezone()
+        self.collected = self.selected = 0
+        self.executor_name, self.slots = "threads", 1
+        self.executors: dict[str, Callable[[int], Executor]] = {"inline": _inline, "threads": _threads}
+        self.executors.update(executors or {})
+        self.targets: list[Target] = []
+        errors: list[UsageError] = []
+        for target in targets:
+            try:
+                self.targets.append(parse(target))
+            except UsageError as error:
+                errors.append(error)
+        _raise_all(errors)
+        self.settings = settings_.find(_folders(self.targets))
+        self.root = self.settings.root
+        self.plugins = Plugins()
+        _raise_all_of(lambda: self.plugins.load([*self.settings.plugins, *plugin_requests]))
+        self._configured = False
+        self.graph: Graph | None = None
+        self.parameters: dict[BoundFlow, dict[str, Parameter]] = {}
+        self._resolvers: list[Resolver] = []
+        self._flows: list[tuple[CollectedFlow, BoundFlow, Sequence[BoundTask]]] = []
+
+    # Getting ready
+
+    def known_flags(self) -> list[Flag]:
+        """Return the flags that plugins bring."""
+        return [flag for _, flags in self.plugins.all("flowkit_run_options") for flag in flags]
+
+    def configure(self, flags: Mapping[str, Any]) -> None:
+        """Take in the flags and have the plugins get ready.
+
+        Raises:
+            FlowError: A flag, keyword or setting is unknown or does not fit.
+        """
+        errors: list[UsageError] = []
+        known = self.known_flags()
+        self.flags = {flag.keyword: flag.default for flag in known}
+        names = [*CORE_FLAGS, *self.flags]
+        for name, value in flags.items():
+            if name not in names:
+                errors.append(
+                    OptionError(
+                        f"flowkit.run(): unknown keyword {name!r}",
+                        known=f"known: {listing(['params', 'override', *names])}",
+                        remedy=did_you_mean(name, names, "Take it out, or load the plugin that brings it."),
+                    )
+                )
+            self.flags[name] = value
+        declared_settings = [o for _, options in self.plugins.all("flowkit_settings") for o in options]
+        errors += self.settings.check(declared_settings)
+        try:
+            self.plugins.check()
+        except OptionError as error:
+            errors.append(error)
+        _raise_all(errors)
+        self._configured = True
+        self.executor_name = self.flags.get("executor") or self.settings["executor"]
+        self.slots = self._slots()
+        self.plugins.all("flowkit_configure", session=self)
+
+    def _slots(self) -> int:
+        asked = self.flags.get("n")
+        if asked is None:
+            asked = self.settings["n"]
+        if asked is not None and (not isinstance(asked, int) or isinstance(asked, bool) or asked < 1):
+            raise FlowError([OptionError(f"n={asked!r}: not a number of at least 1", remedy="Write -n 4.")])
+        return asked or max(4, os.cpu_count() or 1)
+
+    def close(self) -> None:
+        """Have the plugins let go; called once, whatever happened."""
+        if self._configured:
+            self._configured = False
+            self.plugins.all("flowkit_unconfigure", session=self)
+
+    # From targets to a graph
+
+    def collect(self, override: Mapping[str, object] | None = None, overrides: Sequence[str] = ()) -> Graph:
+        """Read the targets and resolve every argument.
+
+        Args:
+            override: Name → value or function (from Python).
+            overrides: ``name=override`` texts of ``-O``.
+
+        Raises:
+            FlowError: All that is wrong, together.
+        """
+        with _loading:
+            collector = Collector(self.root, self.plugins.add_flowconf)
+            for target in self.targets:
+                collector.add(target)
+            errors: list[UsageError] = list(collector.errors)
+            standing_in = self._overrides(override or {}, overrides, collector, errors)
+            around = self._surroundings(standing_in)
+            for collected in collector.flows.values():
+                self._bind(collected, around, errors)
+        self._overrides_used(standing_in, errors)
+        graph = self._graph(errors)
+        _raise_all(errors)
+        assert graph is not None  # else there were errors
+        self._tell_collected(graph)
+        self.graph = graph
+        self.collected = len([t for _, _, own in self._flows for t in own if t.given is None])
+        return graph
+
+    def _bind(self, collected: CollectedFlow, around: Surroundings, errors: list[UsageError]) -> None:
+        resolver = Resolver(collected, around, first=sum(len(r.tasks) for r in self._resolvers))
+        own = resolver.bind()
+        errors += resolver.errors
+        self._resolvers.append(resolver)
+        self._flows.append((collected, resolver.flow, own))
+        self.parameters[resolver.flow] = resolver.parameters
+
+    def _surroundings(self, overrides: Mapping[str, Override]) -> Surroundings:
+        inputs: dict[str, object] = {}
+        for _, found in self.plugins.all("flowkit_inputs", session=self):
+            inputs.update(found)
+        return Surroundings(
+            task_options=_by_name(self.plugins.all("flowkit_task_options")),
+            flow_options=_by_name(self.plugins.all("flowkit_flow_options")),
+            project_defaults=self.settings.section("defaults"),
+            plugin_names=self.plugins.resources(),
+            inputs=inputs,
+            overrides=overrides,
+            convert=_convert_override,
+        )
+
+    def _overrides(
+        self, given: Mapping[str, object], typed: Sequence[str], collector: Collector, errors: list[UsageError]
+    ) -> dict[str, Override]:
+        found: dict[str, Override] = {}
+        for name, value in given.items():
+            found[name] = _override_of(name, value)
+        for text in typed:
+            name, equals, value = text.partition("=")
+            if not equals or not name:
+                errors.append(OptionError(f"-O {text}: no '='", remedy="Write -O name=value or -O name=file.py::name."))
+                continue
+            try:
+                if "::" in value:
+                    found[name] = _override_of(name, collector.load_function(value))
+                else:
+                    found[name] = Override(name, text=value)
+            except UsageError as error:
+                errors.append(error)
+        return found
+
+    def _overrides_used(self, overrides: Mapping[str, Override], errors: list[UsageError]) -> None:
+        known = {n for r in self._resolvers for n in r.visible()}
+        for name, override in overrides.items():
+            if not override.used and name not in known:
+                errors.append(
+                    OptionError(
+                        f"-O {name}: nothing asks for {name!r}",
+                        known=f"known: {listing(known)}",
+                        remedy=did_you_mean(name, known, "Name a task, a resource or a parameter of the flow."),
+                    )
+                )
+        self._standing_in = overrides
+
+    def _graph(self, errors: list[UsageError]) -> Graph | None:
+        tasks = [t for r in self._resolvers for t in r.tasks.values()]
+        known = set(tasks)
+        for task in list(tasks):
+            for upstream in task.upstream():
+                if upstream not in known:
+                    known.add(upstream)
+                    tasks.append(upstream)
+        try:
+            graph = Graph(tasks, [r.flow for r in self._resolvers])
+        except CycleError as error:
+            errors.append(error)
+            return None
+        errors += assign_axes(graph.tasks)
+        return graph
+
+    def _tell_collected(self, graph: Graph) -> None:
+        tell = self.plugins.caller("flowkit_flow_collected")
+        if tell is not None:
+            for flow in graph.flows:
+                tell(flow)
+        tell = self.plugins.caller("flowkit_task_collected")
+        if tell is not None:
+            for task in sorted(graph.tasks, key=_order):
+                if task.given is None:
+                    tell(task)
+        _raise_all([e for _, found in self.plugins.all("flowkit_collected", graph=graph) for e in found])
+
+    # From a graph to a run
+
+    def select(self) -> Selection:
+        """Return what the run is for.
+
+        Raises:
+            FlowError: A selection leads nowhere.
+            NothingToRun: It is empty.
+        """
+        assert self.graph is not None  # collected before
+        flags = self.flags
+        try:
+            selection = choose(
+                self.graph,
+                self._flows,
+                keyword=flags.get("k") or "",
+                tags=flags.get("m") or "",
+                deselect=_listed(flags.get("deselect")),
+            )
+        except SelectionError as error:
+            raise FlowError([error]) from None
+        for _, chosen in self.plugins.all("flowkit_select", graph=self.graph, targets=selection.targets):
+            selection.targets = list(chosen)
+        if not selection.targets:
+            raise NothingToRun("nothing to run: no task is selected")
+        return selection
+
+    def settle(self, graph: Graph, sources: Sources) -> dict[str, object]:
+        """Give every parameter of the run its value, and every task and resource the values it takes.
+
+        Raises:
+            FlowError: Values that are missing, unknown or do not fit, all together.
+        """
+        errors: list[UsageError] = []
+        known = {name for found in self.parameters.values() for name in found}
+        for name, override in self._standing_in.items():
+            if override.declaration is None and name in known:
+                text = override.text is not None
+                sources.near[name] = Given(override.text if text else override.value, f"-O {name}", text=text)
+        errors += sources.unknown(known)
+        users: dict[BoundFlow, set[str]] = {}
+        resources: dict[BoundFlow, list[BoundResource]] = {}
+        for task in graph.tasks:
+            users.setdefault(task.flow, set()).update(task.parameters.values())
+            resources.setdefault(task.flow, []).extend(task.resources.values())
+        values: dict[str, object] = {}
+        for flow, names in users.items():
+            found = self.parameters[flow]
+            every = reachable(resources[flow])
+            names = names | {p for r in every for p in r.parameters.values()}
+            for parameter in found.values():
+                if parameter.name in names:
+                    problem = settle(parameter, sources)
+                    errors += [problem] if problem else []
+                    if problem is None and parameter.value is _missing():
+                        errors.append(self._lacking(parameter, flow))
+                    values[parameter.name] = parameter.value
+            for resource in every:
+                resource.constants.update({a: found[p].value for a, p in resource.parameters.items()})
+            for task in graph.tasks:
+                if task.flow is flow and task.given is None:
+                    task.constants.update(
+                        {a: found[p].value for a, p in task.parameters.items() if p in found}
+                    )
+        _raise_all(errors)
+        return values
+
+    def _lacking(self, parameter: Parameter, flow: BoundFlow) -> ParameterError:
+        resolver = next(r for r in self._resolvers if r.flow is flow)
+        visible = [n for n in resolver.visible() if n != parameter.name]
+        plugins = [n for n in resolver.layers[-1].names if n in visible]
+        names = [n for n in visible if n not in plugins]
+        if parameter.iterated:
+            remedy = (
+                f"Give it with -P {parameter.name}='[…]', or write a task {parameter.name!r} that returns the list."
+            )
+        else:
+            remedy = f"Give it with -P {parameter.name}=…, or define a task or resource {parameter.name!r}."
+        near = nearest(parameter.name, visible)
+        return ParameterError(
+            f"{parameter.asked_by} ({parameter.where}) asks for {parameter.name!r}, which is no task, no "
+            f"resource, and a parameter without a value",
+            known=f"visible names: {listing(names)}\nfrom plugins: {listing(plugins)}",
+            remedy=f"Did you mean {near!r}? {remedy}" if near else remedy,
+        )
+
+    def execute(
+        self,
+        *,
+        params: Sources,
+        keep: bool = True,
+        prepare: Callable[[Runner], None] = lambda runner: None,
+    ) -> Run:
+        """Run what was collected, to the end.
+
+        Args:
+            params: Where values of parameters come from.
+            keep: Whether results may be asked for afterwards.
+            prepare: Told of the runner before it starts (signals are installed there).
+        """
+        assert self.graph is not None  # collected before
+        selection = self.select()
+        graph = self.graph.restricted(selection.targets)
+        self.selected = len([t for t in graph.tasks if t.given is None])
+        values = self.settle(graph, params)
+        cut = axis_filters(graph, selection)
+        for task in graph.tasks:
+            task.wants = selection.elements.get(task)
+        info = RunInfo(
+            id=f"{random.SystemRandom().getrandbits(28):07x}",
+            graph=graph,
+            params=values,
+            executor=self.executor_name,
+            slots=self.slots,
+            started=self.clock.wall().astimezone(),
+            started_at=self.clock.now(),
+            scheduled_at=self.scheduled_at,
+            root=str(self.root),
+            options=self.flags,
+            command=self.command,
+        )
+        limits: dict[str, int | tuple[int, float]] = {}
+        for _, found in self.plugins.all("flowkit_capacity", graph=graph):
+            limits.update(found)
+        targets = set(selection.targets)
+        runner = Runner(
+            info,
+            graph,
+            self.plugins,
+            self._executor(),
+            self.clock,
+            limits=limits,
+            maxfail=1 if self.flags.get("x") else self.flags.get("maxfail"),
+            keep=(lambda task: task in targets) if keep else (lambda task: False),
+            only=_only(cut),
+        )
+        prepare(runner)
+        self.plugins.all("flowkit_run_started", run=info)
+        folders = {os.path.dirname(f.file) for f in graph.flows if f.file}
+        with _all_importable(folders):
+            report = runner.execute()
+        _check_exact(selection, runner)
+        self.plugins.all("flowkit_run_ended", report=report)
+        return Run(runner, report, targets)
+
+    def _executor(self) -> Executor:
+        name, slots = self.executor_name, self.slots
+        for _, found in self.plugins.all("flowkit_executor", name=name, slots=slots):
+            executor: Executor = found
+            self.slots = executor.slots
+            return executor
+        make = self.executors.get(name)
+        if make is None:
+            raise FlowError([OptionError.unknown("executor", name, "--executor", self.executors)])
+        return make(slots)
+
+
+class Run:
+    """What became of a run.
+
+    Attributes:
+        report: Everything that happened, as facts.
+    """
+
+    def __init__(self, runner: Runner, report: RunReport, targets: set[BoundTask]) -> None:
+        self._runner = runner
+        self._targets = targets
+        self.report = report
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n} {word}" for word, n in self.report.counts.items())
+        return f"<Run {self.id} {'ok' if self.ok else 'failed'}: {counts or 'nothing ran'}>"
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.report.run.id
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed that was not allowed to."""
+        return self.report.ok
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the same run on the command line."""
+        return self.report.exit_code
+
+    @property
+    def outcomes(self) -> Mapping[str, Any]:
+        """Task → its outcome; for a mapped task a mapping from element id to outcome."""
+        return _Outcomes(self)
+
+    def _find(self, name: str) -> tuple[BoundTask, Node | None, str | None]:
+        """Return the task that a name means, the node if it is one, and the part if it is provided."""
+        graph = self._runner.machine.graph
+        short = [t for t in graph.tasks if name in (t.name, t.key)]
+        if len(short) == 1:
+            return short[0], None, None
+        for task in graph.tasks:
+            if name in task.provides:
+                return task, None, name
+            for prefix in (f"{task.name}[", f"{task.key}["):
+                if name.startswith(prefix):
+                    for node in self._runner.machine.nodes(task):
+                        if name in (node.id, node.full_id):
+                            return task, node, None
+        known = [t.name for t in graph.tasks if t.given is None]
+        if len(short) > 1:
+            raise KeyError(f"{name!r} is a task of several flows: {', '.join(t.key for t in short)}")
+        raise KeyError(f"no task {name!r} in this run; {did_you_mean(name, known, 'tasks: ' + listing(known))}")
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the value of a task, or of one element: ``run["page[3]"]``.
+
+        For a mapped task, a ``Collected`` of all elements.
+
+        Raises:
+            KeyError: There is no such task in the run.
+            LookupError: It did not run (it says why), or its value was not kept.
+            Exception: The task's own error, if it failed.
+        """
+        task, node, part = self._find(name)
+        if node is not None or not task.axes:
+            node = node or self._runner.machine.node(task)
+            if node is None:
+                raise LookupError(f"{name!r} did not run")
+            return self._value(node, part)
+        nodes = [n for n in self._runner.machine.nodes(task) if n.state is not State.SKIPPED]
+        for each in nodes:
+            if not each.succeeded:
+                self._value(each, part)
+        ids = [n.id[len(task.name) + 1 : -1] for n in nodes]
+        return Collected([self._value(n, part) for n in nodes], ids)
+
+    def _value(self, node: Node, part: str | None) -> Any:
+        if not node.succeeded:
+            if node.state is State.FAILED and node.error is not None:
+                raise node.error
+            raise LookupError(f"`{node.id}` did not run: {node.reason or node.state.value}")
+        gatherer = self._runner.gatherer
+        if not gatherer.at_hand(node):
+            raise LookupError(
+                f"the value of `{node.id}` was not kept: name it as a target, as in flowkit.run('flow.py::{node.id}')"
+            )
+        value = gatherer.value(node)
+        value = value.get() if type(value) is Handle else value
+        return value if part is None else part_of(value, part, node.task)
+
+
+class _Outcomes(Mapping[str, Any]):
+    """The outcomes of a run, made when they are looked at."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._tasks = [t for t in run._runner.machine.graph.tasks if t.given is None]
+
+    def __getitem__(self, name: str) -> Any:
+        task, node, _ = self._run._find(name)
+        machine = self._run._runner.machine
+        if node is not None:
+            return self._outcome(node)
+        nodes = list(machine.nodes(task))
+        if task.axes:
+            return {n.id[len(task.name) + 1 : -1]: self._outcome(n) for n in nodes}
+        return self._outcome(nodes[0]) if nodes else Skipped("not run")
+
+    def _outcome(self, node: Node) -> Outcome[Any]:
+        return self._run._runner.gatherer.outcome(node)
+
+    def __iter__(self) -> Iterator[str]:
+        names = [t.name for t in self._tasks]
+        return iter(t.key if names.count(t.name) > 1 else t.name for t in self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+
+def run(
+    *targets: object,
+    params: Mapping[str, object] | str | Path | None = None,
+    override: Mapping[str, object] | None = None,
+    **flags: Any,
+) -> Run:
+    """Run flows from Python, to the end, and return what became of it.
+
+    Args:
+        targets: A module, a path (``"m.py"``, ``"m.py::task"``), or functions under ``@task``.
+        params: Values of parameters by name, or the path of a file of them.
+        override: Values or functions that stand in for tasks, resources and parameters.
+        flags: As on the command line, by their long names with ``_``: ``executor="inline"``,
+            ``n=4``, ``maxfail=1``, ``k="…"``, ``p=["no:retry"]`` and those of plugins.
+
+    Raises:
+        FlowError: The flow is wrong (``.errors`` has all of it); nothing ran.
+        PluginError: A plugin raised.
+
+    A task that fails does not raise: ``run.ok`` is False. Nothing is printed, no signal handler
+    is installed, and no thread is left behind.
+    """
+    if not targets:
+        raise FlowError([SelectionError("flowkit.run(): no target", remedy="Pass a module, a path or a task.")])
+    keep = bool(flags.pop("keep", True))
+    session = Session(
+        targets,
+        plugin_requests=_listed(flags.pop("p", ())),
+        clock=flags.pop("clock", None),
+        seed=flags.pop("seed", None),
+        scheduled_at=flags.pop("scheduled_at", None),
+    )
+    try:
+        session.configure(flags)
+        session.collect(override)
+        as_file = isinstance(params, (str, Path))
+        sources = _raise_all_of(
+            lambda: Sources(given=None if as_file else params, file=params if as_file else None)  # type: ignore[arg-type]
+        )
+        return session.execute(params=sources, keep=keep)
+    finally:
+        session.close()
+
+
+def reachable(resources: Sequence[BoundResource]) -> list[BoundResource]:
+    """Return resources and all that they ask for, each once."""
+    found: dict[BoundResource, None] = {}
+    stack = list(resources)
+    while stack:
+        resource = stack.pop()
+        if resource not in found:
+            found[resource] = None
+            stack.extend(resource.resources.values())
+    return list(found)
+
+
+def _missing() -> object:
+    from flowkit.annotations import MISSING
+
+    return MISSING
+
+
+def _override_of(name: str, value: object) -> Override:
+    declaration = declared(value)
+    if declaration is None and callable(value) and not isinstance(value, type):
+        declaration = Task(value, {})
+    if declaration is None:
+        return Override(name, value=value)
+    copy = type(declaration)(declaration.function, dict(declaration.options))
+    copy.name = name
+    return Override(name, declaration=copy)
+
+
+def _convert_override(text: str, annotation: object) -> object:
+    try:
+        return convert(text, annotation, text=True)
+    except Unfit as problem:
+        raise ParameterError(f"-O …={text}: does not fit", known=str(problem), remedy="Give a value that does.") from None
+
+
+def _by_name(found: Sequence[tuple[str, Sequence[Option]]]) -> dict[str, Option]:
+    return {option.name: option for _, options in found for option in options}
+
+
+def _only(cut: Mapping[Axis, Callable[[str], bool]]) -> Callable[[Axis, Sequence[str]], Sequence[int] | None]:
+    def only(axis: Axis, ids: Sequence[str]) -> Sequence[int] | None:
+        wanted = cut.get(axis)
+        return None if wanted is None else [i for i, name in enumerate(ids) if wanted(name)]
+
+    return only
+
+
+def _check_exact(selection: Selection, runner: Runner) -> None:
+    """Refuse ids that turned out not to exist, once the source has run (ruling C17)."""
+    errors: list[UsageError] = []
+    for task, ids in selection.exact.items():
+        state = runner.machine.states[task]
+        nodes = {n.id for n in state.nodes.values()}
+        known = [
+            f"{task.name}[{name}]"
+            for axis, _, _ in state.sources
+            for piece in axis.pieces.values()
+            for name in piece.ids or ()
+        ]
+        blocked = any(p.blocked is not None for axis, _, _ in state.sources for p in axis.pieces.values())
+        for name in ids:
+            if name not in nodes and not blocked:
+                errors.append(
+                    SelectionError(
+                        f"{task.flow.path}::{name}: {task.name!r} has no such element",
+                        known=f"elements: {listing(known)}",
+                        remedy=did_you_mean(name, known, "Name one of its elements."),
+                    )
+                )
+    _raise_all(errors)
+    if selection.elements and not any(runner.machine.states[t].nodes for t in selection.targets):
+        if not any(n.bad for n in runner.report.nodes):
+            raise NothingToRun("nothing to run: no element matches the selection")
+
+
+def _folders(targets: Sequence[Target]) -> list[Path]:
+    folders = []
+    for target in targets:
+        module = target.module
+        if isinstance(module, Path):
+            path = module.resolve()
+            folders.append(path if path.is_dir() else path.parent)
+        elif isinstance(module, ModuleType) and getattr(module, "__file__", None):
+            folders.append(Path(str(module.__file__)).resolve().parent)
+        else:
+            folders.append(Path.cwd())
+    return folders
+
+
+def _all_importable(folders: set[str]) -> Any:
+    from contextlib import ExitStack
+
+    stack = ExitStack()
+    for folder in sorted(folders):
+        top = imports.top_of_package(Path(folder) / "x.py")[0]
+        stack.enter_context(imports.importable(str(top)))
+    return stack
+
+
+def _listed(value: object) -> list[str]:
+    if not value:
+        return []
+    return [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]  # a list or tuple
+
+
+def _order(task: BoundTask) -> int:
+    return task.order
+
+
+def _inline(slots: int) -> Executor:
+    from flowkit.executors.inline import InlineExecutor
+
+    return InlineExecutor()
+
+
+def _threads(slots: int) -> Executor:
+    from flowkit.executors.threads import ThreadExecutor
+
+    return ThreadExecutor(slots)
+
+
+def _raise_all(errors: Sequence[UsageError]) -> None:
+    if errors:
+        raise FlowError(iterate_errors(errors))
+
+
+def _raise_all_of(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except UsageError as error:
+        raise FlowError([error]) from None
+

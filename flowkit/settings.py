@@ -1,0 +1,166 @@
+"""The root folder, and what is set there: ``[tool.flowkit]``, ``flowkit.toml``, environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flowkit.errors import OptionError
+from flowkit.hookspecs import Option
+
+PREFIX = "FLOWKIT_"
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, str) and value.isdigit():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"a number of at least 1, not {value!r}")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"text, not {value!r}")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise TypeError(f"a list of names, not {value!r}")
+    return tuple(value)
+
+
+#: Settings of the core; plugins declare theirs through ``flowkit_settings``.
+CORE = (
+    Option(name="executor", type="text", help="Where calls run: inline, threads, …", default="threads", convert=_text),
+    Option(name="n", type="a number", help="How many nodes run at once.", convert=_count),
+    Option(name="plugins", type="a list of names", help="Plugins to load, as -p does.", default=(), convert=_texts),
+    Option(name="defaults.*", type="task options", help="Options of every task of the project."),
+)
+
+
+class Settings:
+    """What the project's configuration file and the environment say.
+
+    Attributes:
+        root: The root folder.
+        file: The file that was read, or None.
+        raw: The ``[tool.flowkit]`` table as it stands there.
+    """
+
+    def __init__(self, root: Path, file: Path | None, raw: Mapping[str, Any]) -> None:
+        self.root = root
+        self.file = file
+        self.raw = raw
+        self._values: dict[str, object] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a setting by its dotted name: ``settings["cache.dir"]``."""
+        return self._values[name]
+
+    def section(self, name: str) -> dict[str, object]:
+        """Return a section whose keys the user chooses (declared as ``name.*``)."""
+        found: object = self._values[f"{name}.*"]
+        return dict(found) if isinstance(found, Mapping) else {}
+
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """Plugins named in the file: needed before the settings can be checked, since those bring some."""
+        found = os.environ.get(PREFIX + "PLUGINS") or self.raw.get("plugins", ())
+        try:
+            return _texts(found) if found else ()
+        except TypeError as error:
+            raise OptionError(f"{self.place}: setting 'plugins' wants {error}") from error
+
+    @property
+    def place(self) -> str:
+        """How errors call the file."""
+        return str(self.file.name if self.file else "the settings")
+
+    def check(self, options: Sequence[Option]) -> list[OptionError]:
+        """Read every declared setting; return what is unknown or does not fit."""
+        errors: list[OptionError] = []
+        declared = {option.name: option for option in (*CORE, *options)}
+        flat = self._flat(declared)
+        for name, option in declared.items():
+            if name.endswith(".*"):
+                self._values[name] = flat.pop(name, {})
+                continue
+            value, where = flat.pop(name, None), self.place
+            variable = PREFIX + name.replace(".", "_").upper()
+            if os.environ.get(variable):
+                value, where = os.environ[variable], variable
+            if value is None:
+                self._values[name] = option.default
+                continue
+            try:
+                self._values[name] = option.convert(value)
+            except (TypeError, ValueError) as error:
+                errors.append(
+                    OptionError(f"{where}: setting {name!r} wants {option.type}: {error}", known=option.help)
+                )
+        errors += [OptionError.unknown("setting", name, self.place, declared) for name in flat]
+        return errors
+
+    def _flat(self, declared: Mapping[str, Option]) -> dict[str, Any]:
+        flat: dict[str, Any] = {}
+
+        def walk(table: Mapping[str, Any], prefix: str) -> None:
+            for key, value in table.items():
+                name = f"{prefix}{key}"
+                if f"{name}.*" in declared and isinstance(value, Mapping):
+                    flat[f"{name}.*"] = value
+                elif isinstance(value, Mapping) and name not in declared:
+                    walk(value, f"{name}.")
+                else:
+                    flat[name] = value
+
+        walk(self.raw, "")
+        return flat
+
+
+def find(folders: Sequence[Path]) -> Settings:
+    """Return the settings that hold for targets in ``folders``.
+
+    The root is the nearest folder above them all with a ``pyproject.toml`` that has
+    ``[tool.flowkit]``; else the nearest with a ``flowkit.toml`` or ``.git``; else their common folder.
+
+    Raises:
+        OptionError: The file is not TOML.
+    """
+    common = Path(os.path.commonpath([str(f) for f in folders])) if folders else Path.cwd()
+    second: Path | None = None
+    for folder in (common, *common.parents):
+        project = folder / "pyproject.toml"
+        if project.is_file():
+            table = _table(project)
+            if table is not None:
+                return Settings(folder, project, table)
+        if second is None and ((folder / "flowkit.toml").is_file() or (folder / ".git").exists()):
+            second = folder
+    if second is not None:
+        own = second / "flowkit.toml"
+        if own.is_file():
+            return Settings(second, own, _table(own) or {})
+        return Settings(second, None, {})
+    return Settings(common, None, {})
+
+
+def _table(file: Path) -> dict[str, Any] | None:
+    text = file.read_bytes()
+    own = file.name == "flowkit.toml"
+    if not own and b"tool.flowkit" not in text:
+        return None
+    import tomllib  # 6 ms: only where there is something to read
+
+    try:
+        read = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError(f"{file}: not a TOML file: {error}", remedy="Mend that line.") from error
+    found = read if own and "tool" not in read else read.get("tool", {}).get("flowkit")
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,94 @@
+"""``@task``: a function whose result others can ask for by name. The function is returned untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, overload
+
+from flowkit.declarations import Declaration
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MARK = "__flowkit__"
+
+#: Where the collector wants to hear of declarations while it loads a module (duplicates show only here).
+recorders: list[list[Declaration]] = []
+
+
+class Task(Declaration):
+    """The record that ``@task`` makes of a function."""
+
+    __slots__ = ()
+    kind = "task"
+
+
+def record(declaration: Declaration) -> None:
+    """Leave the declaration on its function and tell whoever is loading a module."""
+    setattr(declaration.function, MARK, declaration)
+    if recorders:
+        recorders[-1].append(declaration)
+
+
+def declared(thing: object) -> Declaration | None:
+    """Return what a decorator of flowkit's recorded on ``thing``, or None."""
+    found = getattr(thing, "__dict__", None)
+    mark = found.get(MARK) if isinstance(found, Mapping) else None
+    if mark is None or not isinstance(mark, Declaration) or isinstance(thing, type):
+        return None
+    if mark.function is not thing and callable(thing):
+        # A decorator above ours copied the mark with functools.wraps: what it made is what is called.
+        wrapped = type(mark)(thing, dict(mark.options))
+        wrapped.name, wrapped.renamed = mark.name, mark.renamed
+        return wrapped
+    return mark
+
+
+@overload
+def task(function: F, /) -> F: ...
+@overload
+def task(
+    *,
+    name: str = ...,
+    each: Mapping[str, object] = ...,
+    provides: Sequence[str] = ...,
+    needs: Sequence[str] = ...,
+    trigger: str = ...,
+    fallback: str = ...,
+    allow_failure: bool = ...,
+    tags: Sequence[str] = ...,
+    retries: object = ...,
+    timeout: object = ...,
+    cache: object = ...,
+    version: object = ...,
+    limit: object = ...,
+    notify: object = ...,
+    expect: object = ...,
+    effect: bool = ...,
+    strategy: object = ...,
+    worker: Mapping[str, object] = ...,
+    **options: object,
+) -> Callable[[F], F]: ...
+
+
+def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Declare a function as a task.
+
+    Its arguments name the tasks, resources and parameters it needs. The function is returned as
+    it is: calling it stays an ordinary call. Nothing else happens at import time.
+
+    Args:
+        function: The function, when used without parentheses.
+        options: Core options ``name``, ``each``, ``provides``, ``needs``, ``trigger``, ``fallback``,
+            ``allow_failure``, ``tags``, and those that plugins bring; checked when the flow is
+            collected. ``docs/reference/options.md`` lists them.
+    """
+    if function is None:
+        def decorate(decorated: F) -> F:
+            record(Task(decorated, options))
+            return decorated
+
+        return decorate
+    if not callable(function):
+        raise TypeError(f"@task decorates a function, not {function!r}; options are keyword arguments")
+    record(Task(function, {}))
+    return function

@@ -1,0 +1,223 @@
+"""One attempt where it runs: resources, call, teardown, and what is noted of how it ended.
+
+What a user's function raises is caught here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Sequence
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import Any
+
+from flowkit.clock import Clock
+from flowkit.errors import (
+    Cancelled,
+    FailRequested,
+    PluginError,
+    SkipRequested,
+    TaskFailed,
+    TaskTimeout,
+)
+from flowkit.executors.interrupts import Interrupt
+from flowkit.lifetimes import Await, Lifetimes, Live, SetupFailed
+from flowkit.reports import Attempt, current
+from flowkit.tracebacks import as_text
+from flowkit.values import Handle, ValueMissing
+
+#: Results that can be read only once, or not at all: never what a task meant to return.
+_LAZY = frozenset({GeneratorType, AsyncGeneratorType, map, filter, zip, enumerate, reversed})
+
+
+class Worker:
+    """Runs attempts. One per process of a run; any number of its threads call it at once.
+
+    Args:
+        clock: The run's clock.
+        lifetimes: The shared resources.
+        wait: Runs a coroutine on the run's event loop and returns its result.
+        wrappers: Generator functions that wrap each call, outermost first, with their plugins' names.
+        keep: Asked to keep the value of each success, or None.
+        running: Told when a call with a deadline begins.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        lifetimes: Lifetimes,
+        wait: Await,
+        wrappers: Sequence[tuple[Callable[[Attempt], Any], str]],
+        keep: Callable[[Attempt], Any] | None,
+        running: Callable[[Attempt], None],
+    ) -> None:
+        self._now = clock.now
+        self._lifetimes = lifetimes
+        self._wait = wait
+        self._wrappers = wrappers
+        self._keep = keep
+        self._running = running
+
+    def __call__(self, attempt: Attempt, interrupt: Interrupt) -> None:
+        """Run an attempt and fill in how it ended. Raises nothing but what a plugin raised."""
+        token = current.set(attempt)
+        try:
+            if self._wrappers:
+                self._wrapped(attempt, interrupt)
+            else:
+                self._attempt(attempt, interrupt)
+            if attempt.kind == "success" and self._keep is not None:
+                attempt.kept = self._keep(attempt)
+        except PluginError as error:
+            attempt.kind = "plugin"
+            attempt.error = error
+        finally:
+            current.reset(token)
+            if attempt.ended_at is None:
+                attempt.ended_at = self._now()
+
+    def _wrapped(self, attempt: Attempt, interrupt: Interrupt) -> None:
+        entered = []
+        for wrapper, plugin in self._wrappers:
+            try:
+                generator = wrapper(attempt)
+                next(generator)
+            except Exception as error:
+                raise PluginError(plugin, "flowkit_attempt_call", error) from error
+            entered.append((generator, plugin))
+        self._attempt(attempt, interrupt)
+        for generator, plugin in reversed(entered):
+            try:
+                next(generator)
+            except StopIteration:
+                continue
+            except Exception as error:
+                raise PluginError(plugin, "flowkit_attempt_call", error) from error
+
+    def _attempt(self, attempt: Attempt, interrupt: Interrupt) -> None:
+        task = attempt.task
+        stack: list[Live] = []
+        try:
+            arguments = attempt.arguments
+            assert arguments is not None
+            for name, value in arguments.items():
+                if type(value) is Handle:
+                    arguments[name] = value.get()
+            if task.deadline is not None:
+                attempt.started_at = self._now()
+                self._running(attempt)
+            attempt.value = interrupt.guard(self._call, attempt, stack)
+            attempt.kind = "success"
+            if task.deadline is not None and self._now() - attempt.started_at > task.deadline:
+                raise Cancelled
+            if type(attempt.value) in _LAZY:
+                raise _not_a_result(attempt.value)
+            if task.provides:
+                _check_provided(attempt)
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything; it is a fact about the node
+            attempt.value = None
+            self._failed(attempt, error)
+        finally:
+            attempt.ended_at = self._now()
+            if stack:
+                self._lifetimes.close(stack)
+
+    def _call(self, attempt: Attempt, stack: list[Live]) -> object:
+        task = attempt.task
+        arguments = attempt.arguments
+        assert arguments is not None
+        if task.resources:
+            for name, resource in task.resources.items():
+                arguments[name] = self._lifetimes.value(resource, attempt.number, attempt.node, stack)
+        assert task.declaration is not None  # a given value is not called
+        value = task.declaration.function(**arguments)
+        return self._wait(value) if type(value) is CoroutineType else value
+
+    @staticmethod
+    def _failed(attempt: Attempt, error: BaseException) -> None:
+        if isinstance(error, SkipRequested):
+            attempt.kind = "skip"
+            attempt.reason = str(error)
+            return
+        if isinstance(error, ValueMissing):
+            attempt.kind = "missing"
+            attempt.error = error
+            return
+        attempt.kind = "error"
+        attempt.error = error
+        if isinstance(error, FailRequested):
+            attempt.final = True
+            attempt.error = TaskFailed(str(error))
+        elif isinstance(error, Cancelled):
+            if attempt.note == "cancel":
+                attempt.kind = "cancelled"
+                attempt.error = None
+            else:
+                attempt.kind = "timeout"
+                attempt.error = timed_out(attempt)
+        elif isinstance(error, SetupFailed):
+            attempt.kind = "setup"
+            attempt.error = error.error
+            attempt.reason = f"set-up of {error.resource.name!r} ({error.resource.where})"
+            attempt.traceback = as_text(error.error)
+        else:
+            attempt.traceback = as_text(error)
+        if attempt.arguments:
+            attempt.arguments = {name: Shown(value) for name, value in attempt.arguments.items()}
+
+
+def timed_out(attempt: Attempt) -> TaskTimeout:
+    """Return the error of an attempt that took too long."""
+    deadline = attempt.task.deadline
+    if attempt.note == "run":
+        return TaskTimeout("the run took longer than its timeout")
+    return TaskTimeout(f"took longer than {deadline:g}s" if deadline is not None else "took too long")
+
+
+def _not_a_result(value: object) -> TypeError:
+    name = type(value).__name__
+    return TypeError(
+        f"returned a {name}, which can be read only once: return a list; "
+        f"what sets up and tears down is a @resource"
+    )
+
+
+def _check_provided(attempt: Attempt) -> None:
+    """Refuse a result that lacks a name the task provides."""
+    names = attempt.task.provides
+    value: Any = attempt.value
+    if isinstance(value, tuple):
+        if len(value) != len(names):
+            raise TypeError(f"provides {', '.join(names)}, but returned a tuple of {len(value)}")
+        return
+    try:
+        lacking = [name for name in names if name not in value]
+        known = True
+    except TypeError:
+        lacking, known = [], False
+    if not known or not hasattr(value, "keys"):
+        raise TypeError(f"provides {', '.join(names)}: return a tuple or a mapping, not a {type(value).__name__}")
+    if lacking:
+        raise TypeError(f"provides {', '.join(lacking)}, but the mapping it returned lacks that")
+
+
+_short = reprlib.Repr()
+_short.maxother = _short.maxstring = 200
+_short.maxlist = _short.maxdict = _short.maxtuple = _short.maxset = 10
+
+
+class Shown:
+    """What an argument of a failed attempt looked like; the value itself is let go."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, value: object) -> None:
+        if isinstance(value, Shown):
+            self.text: str = value.text
+            return
+        try:
+            self.text = _short.repr(value)
+        except Exception as error:
+            self.text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+
+    def __repr__(self) -> str:
+        return self.text

@@ -1,0 +1,16 @@
+"""What flowkit brings along. Each is a guest like any stranger's plugin; none imports another.
+
+| plugin | what the user gets |
+| --- | --- |
+| ``essentials`` | ``run``, ``log``, ``tmp_path``, ``out``, ``rng``, ``scheduled_at`` |
+| ``capture`` | output and logs of each attempt |
+| ``retry`` | ``retries=`` |
+| ``timeout`` | ``timeout=`` |
+| ``limit`` | ``limit=`` |
+| ``drawing`` | ``flowkit graph`` |
+| ``scaffold`` | ``flowkit new`` |
+| ``terminal`` | what is printed during and after a run |
+"""
+
+#: In the order in which they are loaded; of two hooks the one loaded later is called first.
+BUILT_IN = ("retry", "timeout", "limit")

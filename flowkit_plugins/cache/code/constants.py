@@ -1,0 +1,196 @@
+"""What a constant of the user's says: its content, and the code it holds.
+
+A value without code is digested as a whole. A value that holds functions or classes of the user's
+(a table of handlers, a ``partial``, an instance) is taken apart: the code becomes edges, so that a
+change in it is seen and named, and the rest is digested piece by piece.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from logging import Logger, LoggerAdapter
+from pathlib import PurePath
+from types import FunctionType, GenericAlias, MappingProxyType, MethodType, ModuleType, UnionType
+from typing import TYPE_CHECKING, Any
+
+from flowkit_plugins.cache.code.bytecode import closure
+from flowkit_plugins.cache.code.trees import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from flowkit_plugins.cache.code.nodes import Node
+    from flowkit_plugins.cache.code.reach import Reach
+
+_SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None), type(...)})
+_SEQUENCES = (list, tuple, set, frozenset)
+# How much of a value is searched for code; a table of a million rows holds none.
+_MOST = 10_000
+_OPAQUE = "opaque "
+_NO_STATE = frozenset({"__dict__", "__weakref__", "__pydantic_fields_set__"})
+
+
+def is_scalar(value: object) -> bool:
+    """Return whether a value is plain, so that its digest is all there is to say."""
+    return value.__class__ in _SCALARS
+
+
+def attribute(value: object, name: str) -> Any:
+    """Return an attribute without asking ``__getattr__``; None if there is none to be had."""
+    try:
+        return object.__getattribute__(value, name)
+    except Exception:  # noqa: BLE001 - a proxy may raise anything while it stands for nothing
+        return None
+
+
+class Shape:
+    """Writes values as text and reports the code in them as edges."""
+
+    def __init__(self, reach: Reach, edge: Callable[[str, Node], None]) -> None:
+        self._reach = reach
+        self._edge = edge
+        self._open: list[int] = []
+
+    def constant(self, value: object, label: str) -> tuple[str, bool]:
+        """Return a value's hash, and whether it can only be told by its type."""
+        text = self.text(value, label)
+        return fold("constant", text), text.startswith(_OPAQUE)
+
+    def text(self, value: object, label: str) -> str:
+        """Return a value as text, equal for equal content in every process.
+
+        Args:
+            value: Any object.
+            label: How the code calls it; the labels of its pieces start with it.
+        """
+        if is_scalar(value) or not self.holds_code(value):
+            return self._leaf(value)
+        if id(value) in self._open:
+            return f"cycle {len(self._open) - self._open.index(id(value))}"
+        self._open.append(id(value))
+        try:
+            return self._apart(value, label)
+        finally:
+            self._open.pop()
+
+    def holds_code(self, value: object) -> bool:
+        """Return whether a value must be taken apart: there is code of the user's in it.
+
+        An instance holds its class. Paths and loggers are taken out of their containers as well.
+        """
+        seen: set[int] = set()
+        stack = [value]
+        ownership = self._reach.ownership
+        while stack and len(seen) < _MOST:
+            item = stack.pop()
+            if is_scalar(item) or id(item) in seen:
+                continue
+            seen.add(id(item))
+            if isinstance(item, PurePath | Logger | LoggerAdapter):
+                return True
+            if isinstance(item, FunctionType):
+                if ownership.function(item):
+                    return True
+            elif isinstance(item, type):
+                if ownership.class_(item):
+                    return True
+                continue
+            elif ownership.class_(item.__class__):
+                return True
+            if not isinstance(item, ModuleType):
+                stack += _pieces(item)
+        return False
+
+    def _leaf(self, value: object) -> str:
+        place = self._reach.ownership.relative(value) if value.__class__ is str else None
+        if place is not None:
+            # ``os.path.dirname(__file__)``: a checkout elsewhere is the same code.
+            return fold("below the root", place)
+        digest = self._reach.digest(value)
+        if digest is None:
+            cls = value.__class__
+            return f"{_OPAQUE}{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
+        return digest
+
+    def _apart(self, value: Any, label: str) -> str:
+        cls = value.__class__
+        if self._reach.ownership.class_(cls):
+            return self._instance(value, label)
+        if isinstance(value, PurePath):
+            # By name alone: ``HERE = Path(__file__).parent`` stands for no content.
+            return fold("path", self._leaf(str(value)))
+        if isinstance(value, Logger | LoggerAdapter):
+            # Its name is that of its module, which does not count.
+            return f"{_OPAQUE}logging.{cls.__qualname__}"
+        if cls is list or cls is tuple:
+            texts = [self.text(item, f"{label}[{at}]") for at, item in enumerate(value)]
+            return fold(cls.__name__, *texts)
+        if cls is dict or cls is MappingProxyType:
+            return fold("dict", *self._items(value.items(), label))
+        if cls is set or cls is frozenset:
+            ordered = sorted(value, key=lambda item: getattr(item, "__qualname__", ""))
+            texts = [self.text(item, f"{label}[{at}]") for at, item in enumerate(ordered)]
+            return fold(cls.__name__, *sorted(texts))
+        if isinstance(value, partial):
+            given = [("func", value.func), ("args", value.args), ("keywords", value.keywords)]
+            return fold("partial", *self._items(given, label))
+        if isinstance(value, GenericAlias | UnionType) or attribute(value, "__origin__"):
+            parts = [("of", attribute(value, "__origin__")), ("args", value.__args__)]
+            return fold("alias", *self._items(parts, label))
+        if isinstance(value, FunctionType | type | MethodType) or attribute(value, "__wrapped__"):
+            return fold("code", *self._follow(value, label))
+        return self._instance(value, label)
+
+    def _items(self, items: Iterable[tuple[Any, Any]], label: str) -> Iterator[str]:
+        for key, value in items:
+            shown = key if isinstance(key, str) else getattr(key, "__name__", "")
+            yield self.text(key, f"{label}.keys[{shown}]")
+            yield self.text(value, f"{label}[{shown}]")
+
+    def _follow(self, value: object, label: str) -> Iterator[str]:
+        for inner, node in self._reach.targets(label, value, (value, label)):
+            self._edge(inner, node)
+            yield inner[len(label) :]
+
+    def _instance(self, value: object, label: str) -> str:
+        cls = value.__class__
+        for inner, node in self._reach.targets(f"{label}.__class__", cls, (cls, "")):
+            self._edge(inner, node)
+        texts = [cls.__qualname__]
+        if isinstance(value, dict):
+            texts += self._items(dict.items(value), label)
+        elif isinstance(value, _SEQUENCES):
+            texts += [self.text(item, f"{label}[{at}]") for at, item in enumerate(value)]
+        elif isinstance(value, int | float | complex | str | bytes):
+            texts.append(self._leaf(value))
+        return fold("instance", *texts, *self._items(sorted(_attributes(value).items()), label))
+
+
+def _pieces(value: Any) -> list[Any]:
+    """Return what a value is made of, as far as that is plain to see."""
+    if isinstance(value, dict | MappingProxyType):
+        return [*value.keys(), *value.values()]
+    if isinstance(value, _SEQUENCES):
+        return [*value]
+    if isinstance(value, partial):
+        return [value.func, value.args, value.keywords]
+    if isinstance(value, MethodType):
+        return [value.__func__, value.__self__]
+    if isinstance(value, GenericAlias | UnionType):
+        return [attribute(value, "__origin__"), *value.__args__]
+    if isinstance(value, FunctionType):
+        return [*closure(value).values(), *value.__dict__.values()]
+    return [*_attributes(value).values()]
+
+
+def _attributes(value: object) -> dict[str, Any]:
+    found: dict[str, Any] = dict(attribute(value, "__dict__") or {})
+    for cls in value.__class__.__mro__:
+        slots = cls.__dict__.get("__slots__", ())
+        for slot in (slots,) if isinstance(slots, str) else slots:
+            if slot in _NO_STATE:
+                continue
+            private = slot.startswith("__") and not slot.endswith("__")
+            name = f"_{cls.__name__.lstrip('_')}{slot}" if private else slot
+            found[name] = attribute(value, name)
+    return found

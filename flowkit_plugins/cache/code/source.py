@@ -1,0 +1,316 @@
+"""The source of the user's code as it was imported, parsed once and remembered between processes.
+
+A long-lived process holds old code while the file on disk is already new; hashing the new text for
+the old code would give a wrong key. So a file serves only if it is known to be what was imported:
+it was seen at import (:func:`remember_import`) and has not changed, or has not changed since this
+process began, or compiles to the very code in question. Otherwise there is no source.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import linecache
+import os
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flowkit_plugins.cache.code.bytecode import nested
+from flowkit_plugins.cache.code.syntax import ClassSyntax, Decorator, FunctionSyntax, Module
+from flowkit_plugins.cache.code.trees import WALKER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import CodeType, ModuleType
+
+# A file changed twice within one tick of its clock keeps its time (git calls this racy).
+_TICK = 50_000_000
+_COARSE_TICK = 2_000_000_000
+
+
+class Stamp(NamedTuple):
+    """What tells one version of a file from another."""
+
+    size: int
+    mtime_ns: int
+
+
+class _Imported(NamedTuple):
+    stamp: Stamp
+    # The module itself may be gone from ``sys.modules`` while its classes are in use.
+    names: dict[str, Any]
+
+
+_imported: dict[str, _Imported] = {}
+
+
+def remember_import(module: ModuleType) -> None:
+    """Note the state of a module's file; to be called as soon as the module was executed.
+
+    A module that is loaded anew replaces what was noted before. Does nothing for a module
+    without a file.
+    """
+    file = getattr(module, "__file__", None)
+    if not file:
+        return
+    try:
+        state = Path(file).stat()
+    except OSError:
+        return
+    stamp = Stamp(state.st_size, state.st_mtime_ns)
+    _imported[os.path.abspath(file)] = _Imported(stamp, vars(module))  # noqa: PTH100
+
+
+def namespace(cls: type) -> dict[str, Any] | None:
+    """Return the globals of the module a class was made in, though that be forgotten since.
+
+    Two folders may each have a ``helpers.py``, and a name leads to one of them only.
+    """
+    for function in vars(cls).values():
+        if isinstance(function, FunctionType):
+            names = function.__globals__
+            if names.get("__name__") == cls.__module__:
+                return names
+    first = cls.__qualname__.partition(".")[0]
+    module = sys.modules.get(cls.__module__)
+    homes = [vars(module)] if module else []
+    homes += [one.names for one in _imported.values() if one.names["__name__"] == cls.__module__]
+    return next((names for names in homes if first in names and _holds(names, cls)), None)
+
+
+def _holds(names: dict[str, Any], cls: type) -> bool:
+    value: Any = None
+    for name in cls.__qualname__.split("."):
+        if name == "<locals>":
+            return True
+        value = names.get(name)
+        names = dict(vars(value)) if isinstance(value, type) else {}
+    return value is cls
+
+
+@contextmanager
+def remember_imports() -> Iterator[None]:
+    """Note the files of all modules that are loaded within the block; to be put around imports."""
+    before = dict(sys.modules)
+    try:
+        yield
+    finally:
+        for name, module in list(sys.modules.items()):
+            if before.get(name) is not module:
+                remember_import(module)
+
+
+class _Record:
+    """What is known of one version of one file; ``None`` stands for "not in the source"."""
+
+    __slots__ = ("classes", "functions", "imports", "stamp", "whole")
+
+    def __init__(self, stamp: Stamp, known: Mapping[str, Any] | None = None) -> None:
+        known = known or {}
+        self.stamp = stamp
+        self.functions: dict[str, Any] = known.get("functions", {})
+        self.classes: dict[str, Any] = known.get("classes", {})
+        self.imports: dict[str, list[str]] | None = known.get("imports")
+        self.whole: str | None = known.get("whole")
+
+    def document(self) -> dict[str, Any]:
+        """Return all that is known in terms of JSON; ``imports`` may be known to be none."""
+        found: dict[str, Any] = {"stamp": self.stamp}
+        if self.functions:
+            found["functions"] = self.functions
+        if self.classes:
+            found["classes"] = self.classes
+        if self.imports is not None:
+            found["imports"] = self.imports
+        if self.whole is not None:
+            found["whole"] = self.whole
+        return found
+
+
+class SourceMemo:
+    """The hashes of all definitions seen so far, by file, size and time of change.
+
+    One for a process, and one JSON document between processes. Not safe for use by several
+    threads at once.
+    """
+
+    def __init__(self) -> None:
+        self._records: dict[str, _Record] = {}
+        #: Whether there is something that the document it was read from does not hold.
+        self.changed = False
+
+    @classmethod
+    def from_json(cls, text: str) -> SourceMemo:
+        """Return the memo written by :meth:`to_json`; an empty one for any other text."""
+        memo = cls()
+        try:
+            document = json.loads(text)
+            if document["walker"] == WALKER:
+                for path, known in document["files"].items():
+                    memo._records[path] = _Record(Stamp(*known["stamp"]), known)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return cls()
+        return memo
+
+    def to_json(self) -> str:
+        """Return the memo as one document, without files that are gone or have just changed."""
+        now = time.time_ns()
+        files = {
+            path: record.document()
+            for path, record in self._records.items()
+            if _settled(record.stamp, now) and os.path.exists(path)  # noqa: PTH110
+        }
+        return json.dumps({"walker": WALKER, "files": files}, separators=(",", ":"))
+
+    def record(self, path: str, stamp: Stamp) -> _Record:
+        """Return what is known of this version of the file; a new version starts empty."""
+        record = self._records.get(path)
+        if record is None or record.stamp != stamp or not _settled(stamp, time.time_ns()):
+            record = self._records[path] = _Record(stamp)
+        return record
+
+
+class Source:
+    """One file as imported. Parses nothing as long as the memo has the answer."""
+
+    def __init__(self, path: str, record: _Record, memo: SourceMemo, *, verify: bool) -> None:
+        self.path = path
+        #: Whether every function must first prove that it was compiled from this text.
+        self.verify = verify
+        self._record = record
+        self._memo = memo
+        self._text: str | None = None
+        self._module: Module | None = None
+        self._codes: dict[tuple[str, int], CodeType] = {}
+
+    @classmethod
+    def open(cls, filename: str, memo: SourceMemo) -> Source | None:
+        """Return the source of ``co_filename``, or None if there is none that can be trusted."""
+        path = os.path.abspath(filename)  # noqa: PTH100
+        try:
+            state = os.stat(path)  # noqa: PTH116
+        except (OSError, ValueError):
+            return cls._typed_in(filename)
+        stamp = Stamp(state.st_size, state.st_mtime_ns)
+        seen = _imported.get(path)
+        if seen is not None and seen.stamp != stamp:
+            return None
+        recent = max(state.st_mtime_ns, state.st_ctime_ns) >= _BEGAN
+        return cls(path, memo.record(path, stamp), memo, verify=seen is None and recent)
+
+    @classmethod
+    def _typed_in(cls, filename: str) -> Source | None:
+        """Return what a notebook or the prompt left with :mod:`linecache`, if anything."""
+        cached: Any = linecache.cache.get(filename)
+        if cached is None or len(cached) < 4 or cached[1] is not None:  # noqa: PLR2004
+            return None
+        # Those names are given out once for each text; ``<string>`` is not.
+        unique = "ipykernel" in filename or filename.startswith(("<ipython-", "<python-input-"))
+        source = cls(filename, _Record(Stamp(0, 0)), SourceMemo(), verify=not unique)
+        source._text = "".join(cached[2])
+        return source
+
+    def function(self, code: CodeType) -> FunctionSyntax | None:
+        """Return the hashes of the function this code was compiled from, if that is certain."""
+        if self.verify and not self._proves(code):
+            return None
+        key = f"{code.co_qualname}:{code.co_firstlineno}"
+        try:
+            known = self._record.functions[key]
+        except KeyError:
+            module = self._parsed()
+            known = module.function(code.co_qualname, code.co_firstlineno) if module else None
+            self._learn(self._record.functions, key, known)
+        if known is None or known.__class__ is FunctionSyntax:
+            found: FunctionSyntax | None = known
+            return found
+        body, decorators, *rest = known
+        return FunctionSyntax(body, [Decorator(*one) for one in decorators], *rest)
+
+    def class_(self, qualname: str) -> ClassSyntax | None:
+        """Return the hash of a class statement, if the text is certain."""
+        if self.verify:
+            return None
+        try:
+            known = self._record.classes[qualname]
+        except KeyError:
+            module = self._parsed()
+            known = module.class_(qualname) if module else None
+            self._learn(self._record.classes, qualname, known)
+        return None if known is None else ClassSyntax(*known)
+
+    def whole(self) -> str | None:
+        """Return the hash of the file as a whole."""
+        if self._record.whole is None:
+            module = self._parsed()
+            self._record.whole = module.whole() if module else None
+            self._memo.changed = True
+        return self._record.whole
+
+    def imports(self) -> Mapping[str, list[str]]:
+        """Return what each name imported at module level stands for, in dotted form."""
+        if self._record.imports is None:
+            module = self._parsed()
+            self._record.imports = module.imports() if module else {}
+            self._memo.changed = True
+        return self._record.imports
+
+    def _learn(self, table: dict[str, Any], key: str, value: object) -> None:
+        table[key] = value
+        self._memo.changed = True
+
+    def _parsed(self) -> Module | None:
+        if self._module is None:
+            try:
+                self._module = Module(ast.parse(self._read(), self.path))
+            except (OSError, SyntaxError, ValueError, RecursionError):
+                return None
+        return self._module
+
+    def _read(self) -> str | bytes:
+        if self._text is not None:
+            return self._text
+        with Path(self.path).open("rb") as file:
+            data = file.read()
+            state = os.fstat(file.fileno())
+        if Stamp(state.st_size, state.st_mtime_ns) != self._record.stamp:
+            message = f"{self.path} has just changed"
+            raise OSError(message)
+        return data
+
+    def _proves(self, code: CodeType) -> bool:
+        if not self._codes:
+            try:
+                compiled = compile(self._read(), self.path, "exec", dont_inherit=True)
+            except (OSError, SyntaxError, ValueError, RecursionError):
+                return False
+            self._codes = {
+                (inner.co_qualname, inner.co_firstlineno): inner for inner in nested(compiled)
+            }
+        return self._codes.get((code.co_qualname, code.co_firstlineno)) == code
+
+
+def _settled(stamp: Stamp, now: int) -> bool:
+    tick = _TICK if stamp.mtime_ns % 1_000_000 else _COARSE_TICK
+    return now - stamp.mtime_ns > tick
+
+
+def _process_began() -> int:
+    """Return when this process began, in ns; where Linux's tables are missing, when flowkit did.
+
+    Elsewhere, an edit between a helper's import and flowkit's own goes unseen, unless the helper
+    was noted with :func:`remember_import`.
+    """
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        up = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return time.time_ns() - int((time.clock_gettime(time.CLOCK_BOOTTIME) - up) * 1e9)
+    except (OSError, ValueError, IndexError, AttributeError):
+        return time.time_ns()
+
+
+_BEGAN = _process_began()

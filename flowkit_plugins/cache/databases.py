@@ -1,0 +1,37 @@
+"""Connections to SQLite files, by a URI that takes any path."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+
+def connect(file: Path, mode: str, timeout: float) -> sqlite3.Connection:
+    """Open ``file``; a lock of the caller's own serialises the threads that use it."""
+    return sqlite3.connect(
+        f"{file.absolute().as_uri()}?{mode}",
+        uri=True,
+        timeout=timeout,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def connect_to_read(file: Path, timeout: float) -> sqlite3.Connection:
+    """Open ``file`` without ever writing to it, on a read-only disk too."""
+    connection = connect(file, "mode=ro", timeout)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+    except sqlite3.OperationalError:
+        connection.close()
+        # In WAL mode reading makes a file beside the database. Where none can be made nobody
+        # writes either; with a log left over, however, the database alone is not the whole truth.
+        log = file.with_name(file.name + "-wal")
+        if os.access(file.parent, os.W_OK) or (log.exists() and log.stat().st_size):
+            raise
+        return connect(file, "mode=ro&immutable=1", timeout)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,257 @@
+"""The part of the screen that is written over while a run goes on, and the one thread that does it.
+
+What is final (lines of letters, lines of ``-v``) is printed once and scrolls away as in a log; below
+it stands a block with what runs, bars of mapped tasks and counts, which vanishes at the end.
+
+Where tasks write to the terminal themselves (``-s``, a debugger's prompt) there is no block: it
+would write over them. ``rich`` is imported by the thread, when a run has taken a moment already.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import IO, TYPE_CHECKING, Any, Protocol, cast
+
+from flowkit.hookspecs import hookimpl
+from flowkit.reports import Attempt
+from flowkit_plugins.terminal.progress import Progress
+from flowkit_plugins.terminal.style import Screen, cells, clean, fit, took
+
+if TYPE_CHECKING:
+    from flowkit.clock import Clock
+    from flowkit.graph import BoundTask
+    from flowkit.scheduler import Node
+
+#: Seconds before the block appears, between two of its pictures, and between two looks at the queue.
+PATIENCE = 0.3
+PERIOD = 0.22
+PLAIN_PERIOD = 0.1
+#: Rows of the block at the most, and how many of them are bars.
+MOST_ROWS = 14
+MOST_BARS = 5
+
+
+class Running:
+    """Knows which attempts are running; registered only where somebody looks."""
+
+    def __init__(self) -> None:
+        self.attempts: dict[Node, Attempt] = {}
+
+    @hookimpl
+    def flowkit_attempt_started(self, attempt: Attempt) -> None:
+        """Note that it runs."""
+        self.attempts[attempt.unit] = attempt
+
+    @hookimpl
+    def flowkit_attempt_ended(self, attempt: Attempt) -> None:
+        """Note that it runs no more."""
+        self.attempts.pop(attempt.unit, None)
+
+    def now(self) -> list[Attempt]:
+        """Return the running attempts, the longest running first."""
+        # Ended ones stay here if their attempt came to nothing (an input was lost), until the next.
+        return [attempt for attempt in list(self.attempts.values()) if attempt.ended_at is None]
+
+
+class Block:
+    """Says what stands in the block, as lines of text."""
+
+    def __init__(self, screen: Screen, progress: Progress, running: Running, clock: Clock, started_at: float) -> None:
+        self._screen = screen
+        self._progress = progress
+        self._running = running
+        self._clock = clock
+        self._started_at = started_at
+        self._mapped = [task for task in progress.tasks if task.axes]
+        self._full, self._half = "━╸" if screen.can_show("━╸") else "#-"
+
+    def rows(self, width: int, height: int) -> list[str]:
+        """Return at most ``height`` lines of at most ``width`` columns: running nodes, bars, counts."""
+        now = self._clock.now()
+        running = self._running.now()
+        bars = self._bars(width, min(MOST_BARS, max(0, height - 2)))
+        room = max(0, height - 1 - len(bars))
+        shown = running[: room if len(running) <= room else max(0, room - 1)]
+        rows = [self._running_row(attempt, now, width) for attempt in shown]
+        if room and len(running) > len(shown):
+            rows.append(self._dim(f"  … and {len(running) - len(shown):,} more running", width))
+        return [*rows, *bars, self._counts(len(running), now, width)]
+
+    def _running_row(self, attempt: Attempt, now: float, width: int) -> str:
+        elapsed = _ago(now - attempt.started_at)
+        name = fit(self._screen.masked(clean(attempt.node)), width - len(elapsed) - 4)
+        gap = " " * max(1, min(width, 60) - cells(name) - len(elapsed) - 2)
+        return f"  {name}{gap}{self._screen.paint(elapsed, 'dim')}"
+
+    def _bars(self, width: int, most: int) -> list[str]:
+        of = self._progress.of
+        open_bars = []
+        for task in self._mapped:
+            total = self._progress.nodes_of(task)
+            if of.get(task, 0) != total and (total or task in of):
+                open_bars.append((task, total))
+            if len(open_bars) > most:
+                break
+        return [self._bar(task, total, width) for task, total in open_bars[:most]]
+
+    def _bar(self, task: BoundTask, total: int | None, width: int) -> str:
+        done = self._progress.of.get(task, 0)
+        counts = f"{done:,}/{total:,}" if total else f"{done:,}"
+        room = max(8, min(24, width // 3))
+        name = fit(clean(task.name), room)
+        head = f"{name}{' ' * (room - cells(name))} "
+        length = min(40, width - room - len(counts) - 3)
+        if not total or length < 4:
+            return fit(head + counts, width)
+        return f"{head}{self._drawn(done, total, length)} {counts}"
+
+    def _drawn(self, done: int, total: int, length: int) -> str:
+        halves = min(2 * length, done * 2 * length // total)
+        filled = self._full * (halves // 2) + self._half * (halves % 2)
+        return self._screen.paint(filled, "green") + " " * (length - len(filled))
+
+    def _counts(self, running: int, now: float, width: int) -> str:
+        progress = self._progress
+        parts = [f"{progress.done:,} of {progress.known:,} done", f"{running:,} running"]
+        if progress.bad:
+            parts.append(f"{progress.bad:,} failed")
+        parts.append(_ago(now - self._started_at))
+        return self._dim(", ".join(parts), width)
+
+    def _dim(self, text: str, width: int) -> str:
+        return self._screen.paint(fit(text, width), "dim")
+
+
+def _ago(seconds: float) -> str:
+    return f"{max(0.0, seconds):.1f}s" if seconds < 60 else took(seconds)
+
+
+class Painter(Protocol):
+    """Brings text to the screen, several times a second."""
+
+    def paint(self) -> None:
+        """Show what there is to show."""
+
+    def close(self) -> None:
+        """Leave the screen as if only whole lines had been printed."""
+
+
+class PlainPainter:
+    """Prints as a log does: a dumb terminal, or one without ``rich``."""
+
+    def __init__(self, screen: Screen, take: Callable[[], str]) -> None:
+        self._screen = screen
+        self._take = take
+
+    def paint(self) -> None:
+        """Print what is new."""
+        self._screen.write(self._take())
+        self._screen.flush()
+
+    def close(self) -> None:
+        """Leave the rest to whoever ends the report."""
+
+
+class BlockPainter:
+    """Prints whole lines, and below them the line that goes on and the block."""
+
+    def __init__(self, screen: Screen, take: Callable[[], str], block: Block) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._screen = screen
+        self._take = take
+        self._block = block
+        self._rest = ""
+        self._console = Console(
+            file=cast("IO[str]", screen),
+            force_terminal=True,
+            color_system="standard" if screen.color else None,
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
+        self._live = Live(
+            console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+        )
+        self._live.start()
+        # A run that is killed outright could not bring the cursor back.
+        self._console.show_cursor(True)
+
+    def paint(self) -> None:
+        """Print whole new lines and draw the block anew."""
+        whole, newline, self._rest = (self._rest + self._take()).rpartition("\n")
+        if newline:
+            self._console.print(self._text([whole]), soft_wrap=True)
+        width, height = self._console.size
+        rows = self._block.rows(width - 1, min(MOST_ROWS, height - 3))
+        self._live.update(self._text([self._rest, *rows] if self._rest else rows), refresh=True)
+
+    def close(self) -> None:
+        """Wipe the block out; what was in the open line is printed as such."""
+        self._live.update("")
+        self._live.stop()
+        self._screen.write(self._rest)
+
+    @staticmethod
+    def _text(rows: Sequence[str]) -> Any:
+        from rich.text import Text
+
+        return Text.from_ansi("\n".join(rows), no_wrap=True, overflow="crop")
+
+
+class Ticker:
+    """The thread: lets a painter paint every now and then until it is stopped.
+
+    Args:
+        make: Returns the painter; called in the thread.
+        first: Seconds before that; a run that is over by then has no painter.
+        period: Seconds between two pictures.
+    """
+
+    def __init__(self, make: Callable[[], Painter], *, first: float, period: float) -> None:
+        self._make = make
+        self._first = first
+        self._period = period
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="flowkit-terminal", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, with the screen left as the painter leaves it; may be called again."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        if self._over.wait(self._first):
+            return
+        painter = self._make()
+        try:
+            while not self._over.is_set():
+                painter.paint()
+                self._over.wait(self._period)
+        finally:
+            painter.close()
+
+
+def ticker(screen: Screen, take: Callable[[], str], block: Block | None) -> Ticker:
+    """Return the ticker for a terminal; with ``block`` it shows that, if it can."""
+    if block is None:
+        return Ticker(lambda: PlainPainter(screen, take), first=PLAIN_PERIOD, period=PLAIN_PERIOD)
+    shown = block
+
+    def make() -> Painter:
+        if sys.stdout is sys.__stdout__:
+            return PlainPainter(screen, take)
+        try:
+            return BlockPainter(screen, take, shown)
+        except ImportError:
+            return PlainPainter(screen, take)
+
+    return Ticker(make, first=PATIENCE, period=PERIOD)

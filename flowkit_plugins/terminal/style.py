@@ -1,0 +1,235 @@
+"""The screen that everything is printed on: its width, its colours, and the characters it can show.
+
+Whatever a user's code brought forth (messages, output, ids) goes through ``clean`` before it is
+shown. Nothing here fails a run: a reader who left, a full disk and a character that the encoding
+lacks are all taken in silence.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import TextIO
+
+from flowkit.durations import words
+
+#: What a secret looks like, as pydantic shows it.
+MASK = "**********"
+#: Shorter secrets would blot out half of every text; see ruling H4.
+SHORTEST_SECRET = 4
+#: Width of what is not a terminal.
+PAPER = 80
+NARROWEST = 20
+
+_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36", "magenta": "35"}
+_PLAIN = str.maketrans(
+    {"→": "->", "…": "...", "═": "=", "━": "=", "╸": "-", "·": "-", "×": "x", "–": "-", "—": "-", "’": "'"}
+)
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])?|\x9b[0-?]*[ -/]*[@-~]")
+_CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\t\n\x1b"}
+
+
+class Screen:
+    """Where lines go.
+
+    Args:
+        out: What to write to.
+        color: ``yes``, ``no`` or ``auto``: on a terminal, unless ``NO_COLOR`` is set.
+        environ: The environment.
+
+    Attributes:
+        is_terminal: Whether somebody sits in front of it.
+        can_move: Whether what was written can be written over.
+        color: Whether colours are used.
+        width: In columns.
+        secrets: Texts that are never shown.
+    """
+
+    def __init__(self, out: TextIO, *, color: str = "auto", environ: Mapping[str, str] = os.environ) -> None:
+        self._out: TextIO | None = out
+        self.encoding = getattr(out, "encoding", None) or "utf-8"
+        self.is_terminal = _is_terminal(out)
+        smart = self.is_terminal and environ.get("TERM") != "dumb"
+        self.can_move = smart
+        self.color = color == "yes" or (color == "auto" and smart and not environ.get("NO_COLOR"))
+        self.width = max(NARROWEST, _columns(out, environ)) if self.is_terminal else PAPER
+        self.secrets: tuple[str, ...] = ()
+
+    # Writing
+
+    def write(self, text: str) -> int:
+        """Write a text as it is; what cannot be shown is spelled out. Raises nothing."""
+        if self._out is not None and text:
+            try:
+                try:
+                    self._out.write(text)
+                except UnicodeEncodeError:
+                    self._out.write(self._spelled(text))
+            except (OSError, ValueError):
+                self._abandon()
+        return len(text)
+
+    def flush(self) -> None:
+        """Have everything shown that was written."""
+        if self._out is not None:
+            try:
+                self._out.flush()
+            except (OSError, ValueError):
+                self._abandon()
+
+    def isatty(self) -> bool:
+        """Whether somebody sits in front of it; for those who take a screen for a file."""
+        return self.is_terminal
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """Write a line; secrets are masked."""
+        self.write(self.paint(self.masked(text), style) + "\n")
+
+    def lines(self, texts: Iterable[str]) -> None:
+        """Write several lines, each cleaned of what would disturb the screen."""
+        for text in texts:
+            cleaned = clean(text, color=self.color)
+            self.line(cleaned + ("\x1b[0m" if "\x1b" in cleaned else ""))
+
+    def rule(self, title: str, char: str = "=", style: str = "") -> None:
+        """Write a title in the middle of a line of ``char``."""
+        title = self.masked(title)
+        free = self.width - cells(title) - 2
+        left = max(1, free // 2)
+        right = max(1, free - left)
+        self.write(self.paint(f"{char * left} {title} {char * right}", style) + "\n")
+
+    # Looks
+
+    def paint(self, text: str, style: str) -> str:
+        """Return ``text`` in a style (``red``, ``bold green``), if the screen has colours."""
+        if not self.color or not style or not text:
+            return text
+        return f"\x1b[{';'.join(_CODES[word] for word in style.split())}m{text}\x1b[0m"
+
+    def masked(self, text: str) -> str:
+        """Return ``text`` without the secrets of the run."""
+        for secret in self.secrets:
+            text = text.replace(secret, MASK)
+        return text
+
+    def can_show(self, text: str) -> bool:
+        """Whether the encoding has these characters."""
+        try:
+            text.encode(self.encoding)
+        except (UnicodeEncodeError, LookupError):
+            return False
+        return True
+
+    def _spelled(self, text: str) -> str:
+        if not self.can_show("…"):
+            text = text.translate(_PLAIN)
+        return text.encode(self.encoding, "backslashreplace").decode(self.encoding)
+
+    def _abandon(self) -> None:
+        """Nobody reads on (``| head``), or the disk is full: the run matters more than its report."""
+        out, self._out = self._out, None
+        try:
+            descriptor = -1 if out is None else out.fileno()
+        except (OSError, ValueError, AttributeError):
+            return
+        if descriptor in (1, 2):
+            # What is left in the buffer goes nowhere too, or the interpreter complains at exit.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
+
+
+def _is_terminal(out: TextIO) -> bool:
+    try:
+        return out.isatty()
+    except (AttributeError, ValueError, OSError):
+        return False
+
+
+def _columns(out: TextIO, environ: Mapping[str, str]) -> int:
+    """Return the width as ``shutil`` finds it, but of the terminal that is written to."""
+    stated = environ.get("COLUMNS", "")
+    if stated.isdecimal() and int(stated):
+        return int(stated)
+    try:
+        return os.get_terminal_size(out.fileno()).columns or PAPER
+    except (AttributeError, ValueError, OSError):
+        return PAPER
+
+
+# --- texts ------------------------------------------------------------------------------------
+
+
+def clean(text: str, *, color: bool = False) -> str:
+    """Return a text that prints where it is put: without control codes, colours excepted if ``color``."""
+    if text.isprintable():
+        return text
+    if "\r" in text:
+        # As on a screen: what stands before a return was written over.
+        text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+    text = _ESCAPE.sub(lambda found: found[0] if color and _is_color(found[0]) else "", text)
+    return text.translate(_CONTROLS)
+
+
+def _is_color(code: str) -> bool:
+    return code.startswith("\x1b[") and code.endswith("m")
+
+
+def first_line(text: str) -> str:
+    """Return the first line that says something, cleaned."""
+    for line in text.splitlines():
+        if line.strip():
+            return clean(line.strip())
+    return ""
+
+
+def cells(text: str) -> int:
+    """Return how many columns a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(_cell(character) for character in text)
+
+
+def _cell(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def fit(text: str, width: int) -> str:
+    """Return a text cut to ``width`` columns; what was cut shows as ``…``."""
+    if cells(text) <= width:
+        return text
+    taken, room = [], max(0, width - 1)
+    for character in text:
+        room -= _cell(character)
+        if room < 0:
+            break
+        taken.append(character)
+    return "".join(taken) + "…"
+
+
+def took(seconds: float) -> str:
+    """Return a duration as reports show it: ``0.34s``, ``4.21s``, ``6m12s``."""
+    return f"{seconds:.2f}s" if seconds < 59.995 else words(seconds)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 node``, ``1,234 nodes``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def secrets_in(values: Iterable[object]) -> tuple[str, ...]:
+    """Return the texts behind the ``Secret*`` among parameters that are long enough to be masked."""
+    found = set()
+    for value in values:
+        reveal = getattr(value, "get_secret_value", None)
+        secret = reveal() if callable(reveal) else None
+        if isinstance(secret, bytes):
+            secret = secret.decode("utf-8", "replace")
+        if isinstance(secret, str) and len(secret) >= SHORTEST_SECRET:
+            found.add(secret)
+    return tuple(sorted(found, key=len, reverse=True))
