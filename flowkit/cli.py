@@ -124,8 +124,7 @@ def run_command(targets: Sequence[str], given: Mapping[str, Any]) -> int:
     try:
         session = open_session(targets, plugins, command=command)
         session.configure(flags)
-        session.collect(overrides=overrides)
-        sources = _sources(Sources, typed, file)
+        sources = session.prepare(lambda: Sources(typed=typed, file=file), overrides=overrides)
         if flags.get("verbose"):
             for variable in sources.strangers({n for found in session.parameters.values() for n in found}):
                 click.echo(f"warning: ${variable} names no parameter of this flow", err=True)
@@ -140,13 +139,6 @@ def run_command(targets: Sequence[str], given: Mapping[str, Any]) -> int:
         handler.remove()
         if session is not None:
             session.close()
-
-
-def _sources(sources: Any, typed: Sequence[str], file: str | None) -> Any:
-    try:
-        return sources(typed=typed, file=file)
-    except UsageError as error:
-        raise FlowError([error]) from None
 
 
 def open_session(targets: Sequence[str], plugins: Sequence[str] = (), *, command: str = "") -> Session:

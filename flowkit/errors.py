@@ -154,6 +154,7 @@ class PluginError(FlowkitError):
     """A plugin raised inside a hook. Ends the run; the original is ``__cause__``."""
 
     def __init__(self, plugin: str, hook: str, error: BaseException) -> None:
+        plugin = plugin.partition(":")[0]  # "cache:reuse" is what the plugin "cache" keeps in a session
         self.plugin = plugin
         self.hook = hook
         super().__init__(

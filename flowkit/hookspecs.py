@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flowkit.errors import UsageError
     from flowkit.executors import Executor
     from flowkit.graph import BoundFlow, BoundTask, Graph
+    from flowkit.inputs import Inputs
     from flowkit.reports import Attempt, NodeReport, RunInfo, RunReport
     from flowkit.scheduler import Node
     from flowkit.session import Session
@@ -233,7 +234,7 @@ def flowkit_run_started(run: RunInfo) -> None:
 
 
 @hookspec(firstresult=True)
-def flowkit_node_lookup(node: Node, inputs: Sequence[tuple[str, object]]) -> Known | Stale | Later | None:
+def flowkit_node_lookup(node: Node, inputs: Inputs) -> Known | Stale | Later | None:
     """Say whether the node must be called.
 
     Called once when the node could start, and again after each ``Later``. Not called for a node
@@ -241,8 +242,7 @@ def flowkit_node_lookup(node: Node, inputs: Sequence[tuple[str, object]]) -> Kno
 
     Args:
         node: The node.
-        inputs: What each argument will receive, by name, as :class:`flowkit.runner.Input` facts:
-            nodes, constants, resources. No value is loaded for this.
+        inputs: What it will be called with, as facts: no value is loaded to look at them.
 
     Returns:
         ``Known``, ``Stale`` with the reason, ``Later``, or ``None`` to pass the question on. If

@@ -26,6 +26,7 @@ class Inputs:
 
     node: Node
     _machine: Scheduler
+    _gatherer: Gatherer
 
     @property
     def edges(self) -> list[tuple[Edge, Sequence[Node]]]:
@@ -40,9 +41,25 @@ class Inputs:
         place = {axis: i for i, axis in enumerate(task.axes)}
         return [(e, *sources[place[e.axis]]) for e in task.elements]
 
-    def gathered_ids(self, edge: Edge, nodes: Sequence[Node]) -> list[str]:
-        """Return the ids of gathered elements, as ``Collected.ids`` has them."""
-        return self._machine.gathered_ids(self.node, edge, nodes)
+    def gathered(self, edge: Edge, nodes: Sequence[Node]) -> list[tuple[str, Node]]:
+        """Return (id, node) of what a ``Collected`` will hold, in order."""
+        return chosen(self._machine, self.node, edge, nodes)
+
+    def value(self, node: Node) -> object:
+        """Return the value of an upstream node, fetching it if need be."""
+        found = self._gatherer.value(node)
+        return found.get() if type(found) is Handle else found
+
+    def element(self, axis: Axis, source: Node, index: int) -> object:
+        """Return one element of a list, fetching the list if need be."""
+        return self._gatherer.element(axis, source, index)
+
+    def arguments(self) -> dict[str, object] | None:
+        """Return what the node will be called with, fetched; None if something is not at hand."""
+        found, missing = self._gatherer.arguments(self.node)
+        if missing:
+            return None
+        return {name: v.get() if type(v) is Handle else v for name, v in found.items()}
 
 
 class Gatherer:
@@ -140,20 +157,10 @@ class Gatherer:
         return Success(value, attempts, duration, cached)
 
     def _collected(self, node: Node, edge: Edge, nodes: Sequence[Node], missing: list[Node]) -> Collected[object]:
-        accepts = edge.accepts
-        ids = self._machine.gathered_ids(node, edge, nodes)
-        strict = node.task.trigger is None
         items: list[object] = []
         kept: list[str] = []
-        for up, name in zip(nodes, ids, strict=True):
-            if up.succeeded:
-                if strict and not (accepts.value or accepts.success):
-                    continue
-                items.append(self._single(edge, up, missing))
-            elif strict and not _wanted(accepts, up):
-                continue
-            else:
-                items.append(self.outcome(up))
+        for name, up in chosen(self._machine, node, edge, nodes):
+            items.append(self._single(edge, up, missing))
             kept.append(name)
         return Collected(items, kept)
 
@@ -177,8 +184,8 @@ class Gatherer:
         value = self.value(node)
         if value is _NONE:
             raise ValueMissing("not at hand")
-        if type(value) is Handle and value.elements is not None and axis.part is None:
-            return value.elements
+        if type(value) is Handle and value.elements is not None and axis.part in value.elements:
+            return value.elements[axis.part]
         if type(value) is Handle:
             value = value.get()
         if axis.part is not None:
@@ -207,18 +214,20 @@ class Gatherer:
                 arguments.update(zip(element.arguments, _unpacked(item, element, task), strict=True))
 
     def _fetch_element(self, source: Node, axis: Axis, index: int) -> Callable[[], object]:
-        def fetch() -> object:
-            items = self._lists.get((source, axis.part))
-            if items is None:
-                value: Any = self.value(source)
-                value = value.get() if type(value) is Handle else value
-                if axis.part is not None:
-                    value = part_of(value, axis.part, source.task)
-                items, _ = elements_of(value, repr(axis.name))
-                self._lists[source, axis.part] = items
-            return items[index]
+        return lambda: self.element(axis, source, index)
 
-        return fetch
+    def element(self, axis: Axis, source: Node, index: int) -> object:
+        """Return one element of the list that a node gives for an axis, fetching it if need be."""
+        items = self._lists.get((source, axis.part))
+        if items is None:
+            value: Any = self.value(source)
+            value = value.get() if type(value) is Handle else value
+            if axis.part is not None:
+                value = part_of(value, axis.part, source.task)
+            items, _ = elements_of(value, repr(axis.name))
+            self._lists[source, axis.part] = items
+        item = items[index]
+        return item.get() if type(item) is Handle else item
 
     def stand_in(self, node: Node, values: object) -> object:
         """Return the element for a node of a mapped task that a given list or dict stands in for."""
@@ -259,9 +268,9 @@ class Gatherer:
         for part in (None, *node.task.provides):
             self._lists.pop((node, part), None)
 
-    def lost(self, node: Node) -> list[Node]:
-        """Return the upstreams of a node whose stored values cannot be fetched, and forget those."""
-        lost = []
+    def lost(self, node: Node) -> dict[Node, str]:
+        """Return the upstreams of a node whose stored values cannot be fetched, with why; forget those."""
+        lost: dict[Node, str] = {}
         ups = [n for _, nodes in self._machine.upstreams(node) for n in nodes]
         ups += [source for source, _ in self._machine.element_sources(node)]
         for up in dict.fromkeys(ups):
@@ -269,11 +278,28 @@ class Gatherer:
             if type(handle) is Handle:
                 try:
                     handle.get()
-                except ValueMissing:
-                    lost.append(up)
+                except ValueMissing as error:
+                    lost[up] = error.reason
                     self.values.pop(up, None)
                     self.handles.pop(up, None)
         return lost
+
+
+def chosen(machine: Scheduler, node: Node, edge: Edge, nodes: Sequence[Node]) -> list[tuple[str, Node]]:
+    """Return (id, node) of the elements that a ``Collected`` holds, in order.
+
+    With a written trigger everything that ended is there, as its outcome if it does not fit.
+    """
+    accepts = edge.accepts
+    ids = machine.gathered_ids(node, edge, nodes)
+    if node.task.trigger is not None:
+        return list(zip(ids, nodes, strict=True))
+    succeeded = accepts.value or accepts.success
+    return [
+        (name, up)
+        for name, up in zip(ids, nodes, strict=True)
+        if (succeeded if up.succeeded else _wanted(accepts, up))
+    ]
 
 
 def _wanted(accepts: Accepts, node: Node) -> bool:

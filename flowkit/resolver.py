@@ -80,6 +80,7 @@ class Found:
     override: Override | None = None
     plugin: str | None = None
     input: bool = False
+    beneath: bool = False  #: asked for by the override that stands in for it
 
 
 class Resolver:
@@ -198,7 +199,8 @@ class Resolver:
             asked_from: (layer, name) of the definition that asks; it never gets itself.
         """
         start = 0
-        if asked_from is not None and asked_from[1] == name:
+        own = asked_from is not None and asked_from[1] == name
+        if asked_from is not None and own:
             start = asked_from[0] + 1
         else:
             override = self.around.overrides.get(name)
@@ -210,12 +212,15 @@ class Resolver:
             declaration = layer.names.get(name)
             if declaration is not None:
                 plugin = self.around.plugin_names[name][1] if index == len(self.layers) - 1 else None
-                return Found(index, declaration, plugin=plugin)
+                return Found(index, declaration, plugin=plugin, beneath=own and not start)
             whole = self._provided[index].get(name)
             if whole is not None and (asked_from is None or asked_from != (index, whole)):
                 return Found(index, layer.names[whole], part=name)
         if name in self.around.inputs:
             return Found(len(self.layers) - 1, plugin="inputs", input=True)
+        if asked_from is not None and own and start:  # an override may ask for the parameter it stands for
+            where = self.layers[asked_from[0]].names[name].where
+            raise CycleError.along([(name, where), (name, where)])
         return None
 
     def visible(self) -> list[str]:
@@ -228,17 +233,18 @@ class Resolver:
 
     # Tasks
 
-    def _task(self, layer: int, name: str) -> BoundTask:
+    def _task(self, layer: int, name: str, *, beneath: bool = False) -> BoundTask:
         """Return the bound task of a name in a layer; its arguments are bound later, without recursion."""
         key = (layer, name)
         bound = self.tasks.get(key)
         if bound is None:
-            override = self.around.overrides.get(name) if layer == 0 else None
+            override = self.around.overrides.get(name) if layer == 0 and not beneath else None
             if override is not None:
                 override.used = True
                 return self._overriding(override, name)
             declaration = self.layers[layer].names[name]
-            bound = self._enter(key, declaration, name if layer == 0 else self._layered(layer, name))
+            inner = layer == 0 and not beneath
+            bound = self._enter(key, declaration, name if inner else self._layered(layer, name))
         return bound
 
     def _layered(self, layer: int, name: str) -> str:
@@ -395,7 +401,7 @@ class Resolver:
         if found.override is not None:
             return self._overriding(found.override, name)
         assert found.declaration is not None  # parameters and resources were told apart before
-        return self._task(found.layer, found.declaration.name)
+        return self._task(found.layer, found.declaration.name, beneath=found.beneath)
 
     @staticmethod
     def _refuse_collected(bound: BoundTask, argument: Argument, wants: Wants) -> None:

@@ -282,7 +282,7 @@ class Runner:
     def _known(self, node: Node, now: float) -> bool:
         """Ask whether the node need not be called; take in the answer if so."""
         assert self._lookup is not None  # the caller looked
-        answer = self._lookup(node, Inputs(node, self.machine))
+        answer = self._lookup(node, Inputs(node, self.machine, self.gatherer))
         if answer is None:
             return False
         if isinstance(answer, Stale):
@@ -310,7 +310,10 @@ class Runner:
         node, axis, now = command.node, command.axis, self._clock.now()
         try:
             ids = self.gatherer.expand(node, axis)
-        except ValueMissing:
+        except ValueMissing as error:
+            self.values.pop(node, None)
+            self.gatherer.handles.pop(node, None)
+            self._reasons[node] = error.reason
             self._events.append(ValueLost(now, node))
             return
         except NotAList as error:
@@ -440,7 +443,8 @@ class Runner:
         """A stored value that the attempt needed is damaged: have those nodes computed again."""
         lost = self.gatherer.lost(node)
         if lost:
-            self._events.append(InputsMissing(now, node, lost))
+            self._reasons.update(lost)
+            self._events.append(InputsMissing(now, node, tuple(lost)))
             return
         assert attempt.error is not None
         node.error = attempt.error

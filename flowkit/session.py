@@ -182,11 +182,10 @@ class Session:
             for collected in collector.flows.values():
                 self._bind(collected, around, errors)
         self._overrides_used(standing_in, errors)
-        graph = self._graph(errors)
+        self.graph = graph = self._graph(errors)
         _raise_all(errors)
         assert graph is not None  # else there were errors
         self._tell_collected(graph)
-        self.graph = graph
         self.collected = len([t for _, _, own in self._flows for t in own if t.given is None])
         return graph
 
@@ -273,6 +272,36 @@ class Session:
                     tell(task)
         _raise_all([e for _, found in self.plugins.all("flowkit_collected", graph=graph) for e in found])
 
+    def prepare(
+        self,
+        sources: Callable[[], Sources],
+        override: Mapping[str, object] | None = None,
+        overrides: Sequence[str] = (),
+    ) -> Sources:
+        """Collect and read the sources of parameters; if the flow is wrong, say what its values lack, too.
+
+        Raises:
+            FlowError: All that is wrong, together.
+        """
+        try:
+            self.collect(override, overrides)
+        except FlowError as error:
+            raise FlowError([*error.errors, *self._wrong_values(sources)]) from None
+        return _raise_all_of(sources)
+
+    def _wrong_values(self, sources: Callable[[], Sources]) -> Sequence[UsageError]:
+        """Return what is wrong with parameters' values, as far as a wrong flow lets that be seen."""
+        if self.graph is None:
+            return ()
+        try:
+            # A name that looks unknown may belong to what could not be read.
+            self.settle(self.graph.restricted(self.select().targets), sources(), unknown=False)
+        except UsageError as error:
+            return [error]
+        except (FlowError, NothingToRun) as error:
+            return getattr(error, "errors", ())
+        return ()
+
     # From a graph to a run
 
     def select(self) -> Selection:
@@ -300,8 +329,13 @@ class Session:
             raise NothingToRun("nothing to run: no task is selected")
         return selection
 
-    def settle(self, graph: Graph, sources: Sources) -> dict[str, object]:
+    def settle(self, graph: Graph, sources: Sources, *, unknown: bool = True) -> dict[str, object]:
         """Give every parameter of the run its value, and every task and resource the values it takes.
+
+        Args:
+            graph: What is to be run.
+            sources: Where values come from.
+            unknown: Whether a value for a name that is no parameter is wrong.
 
         Raises:
             FlowError: Values that are missing, unknown or do not fit, all together.
@@ -312,7 +346,7 @@ class Session:
             if override.declaration is None and name in known:
                 text = override.text is not None
                 sources.near[name] = Given(override.text if text else override.value, f"-O {name}", text=text)
-        errors += sources.unknown(known)
+        errors += sources.unknown(known) if unknown else []
         users: dict[BoundFlow, set[str]] = {}
         resources: dict[BoundFlow, list[BoundResource]] = {}
         for task in graph.tasks:
@@ -585,10 +619,10 @@ def run(
     )
     try:
         session.configure(flags)
-        session.collect(override)
         as_file = isinstance(params, (str, Path))
-        sources = _raise_all_of(
-            lambda: Sources(given=None if as_file else params, file=params if as_file else None)  # type: ignore[arg-type]
+        sources = session.prepare(
+            lambda: Sources(given=None if as_file else params, file=params if as_file else None),  # type: ignore[arg-type]
+            override,
         )
         return session.execute(params=sources, keep=keep)
     finally:

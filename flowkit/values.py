@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar, overload
 
 T_co = TypeVar("T_co", covariant=True)
@@ -27,12 +27,13 @@ class Handle:
 
     Args:
         fetch: Returns the value, or raises :class:`ValueMissing`. Called once at the most.
-        elements: Ids of its elements where they are known without fetching (see :class:`Elements`).
+        elements: Where they are known without fetching: for the whole (None) or a provided name,
+            the ids of the elements of the list.
     """
 
     __slots__ = ("_fetch", "_value", "elements")
 
-    def __init__(self, fetch: Callable[[], object], *, elements: Sequence[str] | None = None) -> None:
+    def __init__(self, fetch: Callable[[], object], *, elements: Mapping[str | None, Sequence[str]] | None = None) -> None:
         self._fetch = fetch
         self._value: object = _UNFETCHED
         self.elements = elements

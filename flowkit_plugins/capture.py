@@ -19,7 +19,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from flowkit.hookspecs import Flag, Section, hookimpl
 from flowkit.reports import current_attempt
@@ -81,7 +81,7 @@ class Clipped:
         self._size = self._tail.write(kept)
 
     def lines(self) -> list[str]:
-        """Return the lines as a terminal would show them: of what ``\\r`` overwrites, the last."""
+        """Return the lines as a terminal shows them: what a carriage return overwrote is gone."""
         if len(self._head) + self._size > 2 * HALF:
             self._cut()
         text = self._mask(self._tail.getvalue())
@@ -125,7 +125,11 @@ class Output:
     def sections(self) -> list[Section]:
         """Return what there is, titled."""
         with self._lock:
-            found = [(title, self._texts[which].lines()) for which, title in _TITLES.items() if which in self._texts]
+            found = [
+                (title, self._texts[which].lines())
+                for which, title in _TITLES.items()
+                if which in self._texts
+            ]
         return [Section(title, lines) for title, lines in found if lines]
 
 
@@ -141,8 +145,10 @@ def masking(params: Mapping[str, object]) -> Mask:
     found: set[str] = set()
     if "pydantic" in sys.modules:  # else nobody can have made one
         for secret in _secrets(params, set()):
-            text = secret.decode("utf-8", "replace") if isinstance(secret, bytes) else str(secret)
-            found |= {text, repr(secret)[1 + isinstance(secret, bytes) : -1] if text is not secret else repr(text)[1:-1]}
+            if isinstance(secret, bytes):
+                found |= {secret.decode("utf-8", "replace"), repr(secret)[2:-1]}
+            else:
+                found |= {str(secret), repr(str(secret))[1:-1]}
     wanted = sorted((s for s in found if len(s) >= SHORTEST_SECRET), key=len, reverse=True)
     if not wanted:
         return str
@@ -216,10 +222,8 @@ class _Redirection:
     def output(self) -> Output | None:
         """Return where text goes that is written here and now; None for where it always went."""
         attempt = current_attempt()
-        if attempt is None:
-            return None
-        mask = self.captured.get(attempt.run.id)
-        if mask is None:
+        mask = None if attempt is None else self.captured.get(attempt.run.id)
+        if attempt is None or mask is None:
             return None
         stash = attempt.stash
         found = None if stash is None else stash.get(_KEY)
@@ -229,6 +233,11 @@ class _Redirection:
                     attempt.stash = {}
                 found = attempt.stash.setdefault(_KEY, Output(mask))
         return found  # type: ignore[return-value]  # nobody else writes under our key
+
+    def catches(self) -> bool:
+        """Whether text that is written here and now is kept."""
+        attempt = current_attempt()
+        return attempt is not None and attempt.run.id in self.captured
 
     def _replace_streams(self) -> None:
         for which in _STREAMS:
@@ -248,14 +257,14 @@ class _Redirection:
 
 
 def _redirect_handlers(old: object, new: object) -> None:
-    """Let the root logger's handlers that write to ``old`` write to ``new`` (``basicConfig`` makes such)."""
+    """Let handlers of the root logger that write to ``old`` write to ``new``."""
     for handler in logging.root.handlers:
         if isinstance(handler, logging.StreamHandler) and handler.stream is old:
             handler.setStream(new)
 
 
 class Proxy:
-    """Stands for ``sys.stdout`` or ``sys.stderr``: keeps what an attempt writes, passes on the rest."""
+    """Stands for a standard stream: keeps what an attempt writes, passes on the rest."""
 
     def __init__(self, original: TextIO, which: str) -> None:
         self._original = original
@@ -278,16 +287,16 @@ class Proxy:
 
     def flush(self) -> None:
         """Flush; what is captured has no need of it."""
-        if redirection.output() is None:
+        if not redirection.catches():
             self._original.flush()
 
     def isatty(self) -> bool:
         """Whether a person sees what is written here and now."""
-        return redirection.output() is None and self._original.isatty()
+        return not redirection.catches() and self._original.isatty()
 
     def close(self) -> None:
         """Close the stream; an attempt has none of its own to close."""
-        if redirection.output() is None:
+        if not redirection.catches():
             self._original.close()
 
     @property
@@ -298,9 +307,7 @@ class Proxy:
     @property
     def buffer(self) -> Any:
         """The binary file below; inside an attempt one that decodes."""
-        if redirection.output() is None:
-            return self._original.buffer
-        return _Bytes(self)
+        return _Bytes(self) if redirection.catches() else self._original.buffer
 
     def write_bytes(self, data: bytes) -> int:
         """Write bytes, as the file below the text file does."""
@@ -322,14 +329,18 @@ class Proxy:
     def __iter__(self) -> Iterator[str]:
         return iter(self._original)
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.flush()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return getattr, (sys, self._which)  # a function that holds it arrives with the stream there
+        return _stream, (self._which,)  # a function that holds it arrives with the stream there
+
+
+def _stream(which: str) -> object:
+    return getattr(sys, which)
 
 
 class _Bytes(io.RawIOBase):

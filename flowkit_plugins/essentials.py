@@ -1,4 +1,4 @@
-"""What tasks may ask for by name: ``run``, ``log``, ``tmp_path``, ``out``, ``rng``, ``scheduled_at``.
+"""What a task may ask for: ``run``, ``log``, ``tmp_path``, ``out``, ``rng``, ``scheduled_at``.
 
 All but the last are resources of scope ``task``, made when a task asks and for that attempt alone.
 ``scheduled_at`` is a value, and counts for reuse as a parameter does.
@@ -85,17 +85,25 @@ def run() -> RunContext:
 def log() -> logging.Logger:
     """A logger of the node's own, ``flowkit.<flow>.<node>``; shows INFO unless told otherwise.
 
-    The level is that of ``flowkit.<flow>`` or ``flowkit`` where one of them was given any, else
+    The level is that of ``flowkit.<flow>`` or ``flowkit`` where one of them was given one, else
     INFO or the root logger's, whichever shows more.
     """
     attempt = _attempt("log")
     flow = f"flowkit.{attempt.task.flow.name}"
     above = logging.getLogger(flow)
-    level = above.level or logging.getLogger("flowkit").level or min(logging.INFO, logging.root.level)
     # Not by getLogger: it would keep a logger for each of 100,000 nodes for good.
-    logger = logging.Logger(f"{flow}.{attempt.node}", level)
+    logger = logging.Logger(f"{flow}.{attempt.node}", _level(above))  # noqa: LOG001 - as just said
     logger.parent = above
     return logger
+
+
+def _level(above: logging.Logger | None) -> int:
+    """Return the level that ``above`` or a logger above it was given; INFO or less if none was."""
+    while above is not None and above is not logging.root:
+        if above.level:
+            return above.level
+        above = above.parent
+    return min(logging.INFO, logging.root.level)
 
 
 @resource(scope="task")
@@ -114,7 +122,7 @@ def tmp_path() -> Iterator[Path]:
 
 @resource(scope="task")
 def rng() -> random.Random:
-    """Random numbers that depend on the task's name and what it is called with, and on nothing else.
+    """Random numbers that depend on the task's name and its arguments, and on nothing else.
 
     Each attempt, each run and each process gets the same sequence.
     """
@@ -138,7 +146,7 @@ def _seed(attempt: Attempt) -> str:
 
 
 def _content(value: object) -> object:
-    """Return what of an argument is content: of outcomes neither durations nor attempts (they vary)."""
+    """Return what of an argument is content: an outcome's duration and attempts are not."""
     if isinstance(value, Success):
         return ("success", _content(value.value))
     if isinstance(value, Failure):
@@ -183,7 +191,9 @@ class Out:
             raise TypeError(f"out({name!r}): a file's name, not {type(name).__name__}")
         relative = PurePath(name)
         if not relative.parts or relative.anchor or ".." in relative.parts:
-            raise ValueError(f"out({str(name)!r}): a name inside the task's own folder, without '..'")
+            raise ValueError(
+                f"out({str(name)!r}): a name inside the task's own folder, without '..'"
+            )
         path = self._staging / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         self._names.add(str(relative))
@@ -225,8 +235,10 @@ class Out:
         return None
 
     def _publish(self, staged: Path, final: Path, prefix: str) -> None:
-        final.mkdir(parents=True, exist_ok=True)
-        for entry in sorted(os.scandir(staged), key=lambda e: e.name):
+        entries = sorted(os.scandir(staged), key=lambda e: e.name)
+        if entries:
+            final.mkdir(parents=True, exist_ok=True)
+        for entry in entries:
             target = final / entry.name
             name = f"{prefix}{entry.name}"
             folder = entry.is_dir(follow_symlinks=False)
@@ -234,7 +246,7 @@ class Out:
                 self._publish(Path(entry.path), target, f"{name}{os.sep}")
                 continue
             if (folder and os.path.lexists(target)) or target.is_dir():
-                # No rename replaces a folder: the old one steps aside, and goes with the staging folder.
+                # No rename replaces a folder: the old one steps aside, and goes with our own.
                 self._aside += 1
                 os.replace(target, self._folder / f"old-{self._aside}")
             os.replace(entry.path, target)
@@ -242,7 +254,7 @@ class Out:
 
 @resource(scope="task")
 def out() -> Out:
-    """``out("table.csv")`` is a path to write to; it appears in ``out/<node>/`` if the task succeeds."""
+    """Gives paths to write to: ``out("table.csv")``; they appear in ``out/<node>/`` on success."""
     attempt = _attempt("out")
     staging = Out(attempt.run.root, attempt.node)
     if attempt.stash is None:
@@ -284,9 +296,9 @@ def folder_name(node: str) -> str:
     What cannot be in a file name is written as ``%2F``; so are a dot in front (hidden, or ``..``)
     and ``%`` itself. Of a name that is too long the end is replaced by a digest of the whole.
     """
-    unfit = [c in _UNFIT or ord(c) < 32 or (c == "." and not i) for i, c in enumerate(node)]
+    unfit = [_is_unfit(c) or (c == "." and not i) for i, c in enumerate(node)]
     name = "".join(f"%{ord(c):02X}" if bad else c for c, bad in zip(node, unfit, strict=True))
-    encoded = name.encode("utf-8", "surrogateescape")
+    encoded = name.encode()
     if len(encoded) <= _LONGEST_NAME:
         return name
     import hashlib
@@ -295,8 +307,12 @@ def folder_name(node: str) -> str:
     return f"{encoded[: _LONGEST_NAME - 13].decode('utf-8', 'ignore')}~{mark}"
 
 
+def _is_unfit(character: str) -> bool:
+    return character in _UNFIT or character < " " or "\ud800" <= character <= "\udfff"
+
+
 def _private_folder(area: Path) -> Path:
-    """Make and return a folder of our own in ``area``; another attempt may remove ``area`` when empty."""
+    """Make and return a folder of our own in ``area``, which others remove when it is empty."""
     import tempfile
 
     for _ in range(100):
@@ -312,7 +328,7 @@ def _replaced(value: Any, final: Callable[..., str | None], seen: dict[int, obje
     """Return ``value`` with staging paths replaced, at any depth; itself where there are none.
 
     Args:
-        value: Paths, text that is one, and lists, tuples, sets, dicts, dataclasses and models of them.
+        value: Paths, text that is one, and containers, dataclasses and models of them.
         final: Returns where a path ends up, or None.
         seen: Objects being looked at, by id: what leads back to itself stays as it is.
     """
@@ -334,7 +350,9 @@ def _inside(value: Any, replace: Callable[[Any], Any]) -> Any:
     """Return a container with its parts replaced, or itself if none changed."""
     if isinstance(value, dict):
         pairs = [(replace(key), replace(part)) for key, part in value.items()]
-        if all(key is k and part is p for (key, part), (k, p) in zip(pairs, value.items(), strict=True)):
+        if all(
+            key is k and part is p for (key, part), (k, p) in zip(pairs, value.items(), strict=True)
+        ):
             return value
         copied = _copy(value)
         copied.clear()
@@ -351,7 +369,9 @@ def _inside(value: Any, replace: Callable[[Any], Any]) -> Any:
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     if isinstance(value, type):
         return value
-    names = getattr(type(value), "model_fields", None) or getattr(type(value), "__dataclass_fields__", ())
+    names: Any = getattr(
+        type(value), "model_fields", getattr(type(value), "__dataclass_fields__", ())
+    )
     changed = {}
     for name in names:
         old = getattr(value, name, None)

@@ -68,7 +68,7 @@ class Limits:
 
     @hookimpl
     def flowkit_collected(self, graph: Graph) -> list[UsageError]:
-        """Return what is wrong: a size that is none, two sizes for one pool, a pool without a size."""
+        """Return what is wrong: a size that is none, two for one pool, or a pool without any."""
         sizes, errors = self._sizes(graph)
         for task in graph.tasks:
             policy = task.options.get("limit")
@@ -105,7 +105,7 @@ class Limits:
                     OptionError(
                         f"{self._place}: {name} = {written!r} does not fit: {error}",
                         known=f"the size of a limit is {_FORMS}",
-                        remedy=f"Write {name} = 2, or {name} = \"30/m\".",
+                        remedy=f'Write {name} = 2, or {name} = "30/m".',
                     )
                 )
         for task in graph.tasks:
@@ -122,7 +122,7 @@ def flowkit_task_options() -> list[Option]:
     return [
         Option(
             name="limit",
-            type="a number, the name of a limit, a list of names, a mapping of names to sizes, or a Limit",
+            type="a number, a name, a list of names, a mapping of names to sizes, or a Limit",
             help="How many nodes run at once: of this task, or of all that share the named limit.",
             convert=read,
         )
@@ -136,7 +136,7 @@ def flowkit_settings() -> list[Option]:
         Option(
             name="limits.*",
             type=_FORMS,
-            help="Sizes of named limits: how many nodes that name it run at once, or start in a time.",
+            help="How many nodes that name the limit run at once, or start in a time.",
         )
     ]
 
@@ -179,7 +179,9 @@ def read(written: object) -> Limit | None:
         if not written:
             raise ValueError("it names nothing")
         return Limit(pools=written)
-    raise TypeError(f"a number, a name, a list of names or a mapping of names to sizes, not {written!r}")
+    raise TypeError(
+        f"a number, a name, a list of names or a mapping of names to sizes, not {written!r}"
+    )
 
 
 def size(written: object) -> Size:
@@ -227,7 +229,7 @@ def _two_sizes(name: str, one: tuple[Size, str], two: tuple[Size, str]) -> Usage
     return OptionError(
         f"limit {name!r} has two sizes",
         known="\n".join(f"{_as_written(found)}: {place}" for found, place in (one, two)),
-        remedy=f"Say it once, best in [tool.flowkit.limits], and write limit={name!r} in the tasks.",
+        remedy=f"Say it once, in [tool.flowkit.limits], and write limit={name!r} in the tasks.",
     )
 
 
@@ -236,6 +238,8 @@ def _no_size(name: str, task: BoundTask, sizes: Mapping[str, Size]) -> UsageErro
         f"{_place(task)}: limit {name!r} has no size",
         known=f"limits with a size: {listing(sizes)}",
         remedy=did_you_mean(
-            name, sizes, f"Write {name} = 2 in [tool.flowkit.limits], or limit={{{name!r}: 2}} in the task."
+            name,
+            sizes,
+            f"Write {name} = 2 in [tool.flowkit.limits], or limit={{{name!r}: 2}} in the task.",
         ),
     )

@@ -103,7 +103,9 @@ class Retry:
         """
         delays = _delays(delay)
         if isinstance(delays, tuple) and backoff != 1:
-            raise ValueError("delay: a list says each wait itself, so backoff has nothing to multiply")
+            raise ValueError(
+                "delay: a list says each wait itself, so backoff has nothing to multiply"
+            )
         if not isinstance(jitter, bool):
             raise TypeError(f"jitter: True or False, not {jitter!r}")
         listed = len(delays) if isinstance(delays, tuple) else 3
@@ -169,7 +171,9 @@ class Retries:
         if policy.within is not None and ended + wait - self._start(attempt) > policy.within:
             return None
         when = f" in {_short(wait)}" if wait else ""
-        return Again(not_before=ended + wait, reason=f"retry {attempt.number} of {policy.times}{when}")
+        return Again(
+            not_before=ended + wait, reason=f"retry {attempt.number} of {policy.times}{when}"
+        )
 
     def _start(self, attempt: Attempt) -> float:
         """Return when the node's first attempt began, and remember it until the run ends."""

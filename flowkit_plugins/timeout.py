@@ -67,7 +67,7 @@ def flowkit_flow_options() -> list[Option]:
         Option(
             name="timeout",
             type="a duration",
-            help="How long a run of the flow may take; then what runs is stopped, and nothing more starts.",
+            help="How long a run of the flow may take; then it is stopped, and fails.",
             convert=lambda written: None if written is None else duration(written),
         )
     ]
@@ -99,9 +99,9 @@ def flowkit_collected(graph: Graph) -> list[UsageError]:
 def _no_kill(task: BoundTask) -> UsageError:
     bound = words(task.deadline or 0.0)
     return OptionError(
-        f"task {task.name!r} ({task.where}) demands a hard timeout of {bound}, which cannot be kept",
-        known="a hard timeout needs a worker process that can be killed; no executor of this version has one",
-        remedy="Drop hard=True: the soft timeout interrupts Python code, and a call stuck elsewhere is abandoned.",
+        f"task {task.name!r} ({task.where}) demands a hard timeout of {bound}",
+        known="a kill needs a worker process; no executor of this version has one",
+        remedy="Drop hard=True: the soft timeout interrupts Python code, and leaves a stuck call.",
     )
 
 
@@ -129,7 +129,8 @@ def read(written: object) -> Timeout | None:
         return Timeout(written)  # type: ignore[arg-type]  # it refuses what is no duration
     for name in written:
         if name not in ("seconds", "hard"):
-            raise ValueError(f"Timeout has no {name!r}. {did_you_mean(str(name), ('seconds', 'hard'), '')}".strip())
+            near = did_you_mean(str(name), ("seconds", "hard"), "It has seconds and hard.")
+            raise ValueError(f"Timeout has no {name!r}. {near}")
     if "seconds" not in written:
         raise ValueError("it needs seconds: {'seconds': 30, 'hard': True}")
     return Timeout(**written)

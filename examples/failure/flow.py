@@ -5,7 +5,7 @@ cannot, and the run fails (exit code 1). With ``-P disk_full=false`` the run is 
 although ``rates`` failed (its fallback stood in) and ``advert`` failed (it was allowed to).
 """
 
-from flowkit import Failure, Outcome, Skipped, Success, task
+from flowkit import Failure, Outcome, Success, task
 
 
 @task(fallback="rates_of_yesterday")
@@ -54,8 +54,7 @@ def clean_up(store: Outcome[int]) -> str:
             return f"nothing to clean up after {count} rates"
         case Failure(error=error):
             return f"half a file removed ({error})"
-        case Skipped(reason=reason):
-            return f"nothing was written ({reason})"
+    return "nothing was written"
 
 
 @task(trigger="any_failed", needs=["advert", "store"])

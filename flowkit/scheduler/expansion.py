@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from flowkit.graph import Axis, BoundTask, Edge
-from flowkit.scheduler.states import Node
+from flowkit.scheduler.states import Node, State
 
 Coords = tuple[int, ...]
 
@@ -91,6 +91,8 @@ class TaskState:
             axes, and whether an argument takes its elements.
         expands: The axes whose source it is.
         users: Tasks that take its value (for each edge), so that it is kept while they expand.
+        callers: Tasks whose fallback it is.
+        expanding: It may still get nodes, which may need the values of others.
         simple: With all upstreams succeeded it runs: nothing to judge.
         complete: All its nodes exist.
     """
@@ -105,6 +107,7 @@ class TaskState:
     fallback: TaskState | None = None
     fallback_pick: tuple[int, ...] = ()
     simple: bool = True
+    expanding: bool = False
     complete: bool = False
     whole: bool = False  #: it has the one node that stands for all elements of a missing list
 
@@ -147,11 +150,20 @@ def descend(
         yield start, None
         return
     if not depth:
-        # A missing list that does not depend on any other axis stops the whole task.
+        # A missing list that does not depend on any other axis stops the whole task. All such
+        # lists are waited for, so that it does not matter which source ends first.
+        blocked = None
         for axis_state, pick, _ in state.sources:
-            if not pick and axis_state.piece(()).blocked is not None:
-                yield (), axis_state.piece(())
-                return
+            if not pick:
+                piece = axis_state.piece(())
+                if not piece.known:
+                    unknown(piece, ())
+                    return
+                if piece.blocked is not None and (blocked is None or weight(piece) > weight(blocked)):
+                    blocked = piece
+        if blocked is not None:
+            yield (), blocked
+            return
     axis_state, pick, _ = state.sources[depth]
     piece = axis_state.piece(project(start, pick))
     if piece.blocked is not None:
@@ -161,8 +173,21 @@ def descend(
     else:
         only = fixed.get(depth)
         for index in piece.indices if only is None else (only,):
-            if only is None or index in piece.indices:
-                yield from descend(state, fixed, (*start, index), unknown)
+            yield from descend(state, fixed, (*start, index), unknown)
+
+
+def weight(piece: Piece) -> int:
+    """Return which of several missing lists decides what becomes of a task: the heaviest, else the first.
+
+    A task that would not have run in any case is not UPSTREAM: what was skipped, or cut off,
+    outweighs what failed.
+    """
+    cause = piece.blocked
+    if cause is None:
+        return 0
+    if piece.error is not None:
+        return 3
+    return 1 if cause.state in (State.FAILED, State.UPSTREAM) else 2
 
 
 def ids_along(state: TaskState, coords: Coords, skip: frozenset[Axis] = frozenset()) -> list[str]:

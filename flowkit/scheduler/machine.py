@@ -154,7 +154,7 @@ class Scheduler:
 
     def _enter(self, task: BoundTask) -> None:
         """Make the state of a task; its upstreams have theirs already."""
-        state = TaskState(task)
+        state = TaskState(task, expanding=bool(task.axes))
         self.states[task] = state
         axes = task.axes
         wanted = {element.axis for element in task.elements}
@@ -221,7 +221,7 @@ class Scheduler:
             if takes:
                 self.states[axis_state.axis.source].nodes[project(coords, pick)].holders += 1
         for user in state.users:
-            if not user.complete:
+            if user.expanding:
                 node.holders += 1
         if state.fallback is not None:
             other = state.fallback.nodes[project(coords, state.fallback_pick)]
@@ -229,7 +229,7 @@ class Scheduler:
             other.holders += 1
         if task.is_fallback:
             waiting += 1
-            open_callers = sum(1 for caller in state.callers if not caller.complete)
+            open_callers = sum(1 for caller in state.callers if caller.expanding)
             node.callers += open_callers
             node.holders += open_callers
         for axis_state in state.expands:
@@ -547,7 +547,7 @@ class Scheduler:
             axis_state.unread += 1
             self.open += 1
         for user in state.users:
-            if not user.complete:
+            if user.expanding:
                 node.holders += 1
         if missing.error is not None and self._first_to_take(state, missing):
             node.error = missing.error
@@ -620,6 +620,7 @@ class Scheduler:
             self._check_axis(axis_state)
         if not state.sources:
             return
+        state.expanding = False
         ups = [link.up for link in state.links if link.holds]
         ups += [self.states[axis_state.axis.source] for axis_state, _, takes in state.sources if takes]
         for up in ups:

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 from flowkit.hookspecs import hookimpl
 from flowkit.reports import Attempt
 from flowkit_plugins.terminal.progress import Progress
-from flowkit_plugins.terminal.style import Screen, cells, clean, fit, took
+from flowkit_plugins.terminal.style import MINUTE, Screen, cells, clean, fit, took
 
 if TYPE_CHECKING:
     from flowkit.clock import Clock
@@ -31,6 +31,7 @@ PLAIN_PERIOD = 0.1
 #: Rows of the block at the most, and how many of them are bars.
 MOST_ROWS = 14
 MOST_BARS = 5
+LEAST_BAR = 4
 
 
 class Running:
@@ -103,7 +104,7 @@ class Block:
         name = fit(clean(task.name), room)
         head = f"{name}{' ' * (room - cells(name))} "
         length = min(40, width - room - len(counts) - 3)
-        if not total or length < 4:
+        if not total or length < LEAST_BAR:
             return fit(head + counts, width)
         return f"{head}{self._drawn(done, total, length)} {counts}"
 
@@ -125,7 +126,7 @@ class Block:
 
 
 def _ago(seconds: float) -> str:
-    return f"{max(0.0, seconds):.1f}s" if seconds < 60 else took(seconds)
+    return f"{max(0.0, seconds):.1f}s" if seconds < MINUTE else took(seconds)
 
 
 class Painter(Protocol):
@@ -178,7 +179,7 @@ class BlockPainter:
         )
         self._live.start()
         # A run that is killed outright could not bring the cursor back.
-        self._console.show_cursor(True)
+        self._console.show_cursor(show=True)
 
     def paint(self) -> None:
         """Print whole new lines and draw the block anew."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TextIO
 
 from flowkit.durations import words
@@ -22,12 +22,14 @@ SHORTEST_SECRET = 4
 #: Width of what is not a terminal.
 PAPER = 80
 NARROWEST = 20
+#: From here on seconds are rounded to minutes.
+MINUTE = 59.995
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36", "magenta": "35"}
-_PLAIN = str.maketrans(
-    {"→": "->", "…": "...", "═": "=", "━": "=", "╸": "-", "·": "-", "×": "x", "–": "-", "—": "-", "’": "'"}
+_PLAIN = str.maketrans({"→": "->", "…": "...", "═": "=", "━": "=", "╸": "-", "·": "-"})
+_ESCAPE = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])?|\x9b[0-?]*[ -/]*[@-~]"
 )
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])?|\x9b[0-?]*[ -/]*[@-~]")
 _CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\t\n\x1b"}
 
 
@@ -94,12 +96,12 @@ class Screen:
             self.line(cleaned + ("\x1b[0m" if "\x1b" in cleaned else ""))
 
     def rule(self, title: str, char: str = "=", style: str = "") -> None:
-        """Write a title in the middle of a line of ``char``."""
-        title = self.masked(title)
-        free = self.width - cells(title) - 2
-        left = max(1, free // 2)
-        right = max(1, free - left)
-        self.write(self.paint(f"{char * left} {title} {char * right}", style) + "\n")
+        """Write a title in the middle of a line of ``char``, or by itself where it fills the line."""
+        text = self.masked(clean(title))
+        sides = self.width - cells(text) - 2
+        if sides > 1:
+            text = f"{char * (sides // 2)} {text} {char * (sides - sides // 2)}"
+        self.write(self.paint(text, style) + "\n")
 
     # Looks
 
@@ -214,7 +216,7 @@ def fit(text: str, width: int) -> str:
 
 def took(seconds: float) -> str:
     """Return a duration as reports show it: ``0.34s``, ``4.21s``, ``6m12s``."""
-    return f"{seconds:.2f}s" if seconds < 59.995 else words(seconds)
+    return f"{seconds:.2f}s" if seconds < MINUTE else words(seconds)
 
 
 def counted(number: int, noun: str) -> str:
@@ -223,13 +225,26 @@ def counted(number: int, noun: str) -> str:
 
 
 def secrets_in(values: Iterable[object]) -> tuple[str, ...]:
-    """Return the texts behind the ``Secret*`` among parameters that are long enough to be masked."""
-    found = set()
-    for value in values:
-        reveal = getattr(value, "get_secret_value", None)
-        secret = reveal() if callable(reveal) else None
-        if isinstance(secret, bytes):
-            secret = secret.decode("utf-8", "replace")
-        if isinstance(secret, str) and len(secret) >= SHORTEST_SECRET:
-            found.add(secret)
-    return tuple(sorted(found, key=len, reverse=True))
+    """Return the texts behind every ``Secret*`` in parameters, also deep inside, that are masked."""
+    found: set[str] = set()
+    for secret in _revealed(list(values), set()):
+        text = secret.decode("utf-8", "replace") if isinstance(secret, bytes) else str(secret)
+        found |= {text, repr(secret)[2:-1] if isinstance(secret, bytes) else repr(text)[1:-1]}
+    return tuple(sorted((text for text in found if len(text) >= SHORTEST_SECRET), key=len, reverse=True))
+
+
+def _revealed(value: object, seen: set[int]) -> Iterator[object]:
+    if value is None or isinstance(value, (str, bytes, int, float)) or id(value) in seen:
+        return
+    seen.add(id(value))
+    kind = type(value)
+    reveal = getattr(kind, "get_secret_value", None)
+    if reveal is not None:
+        yield reveal(value)
+    elif isinstance(value, Mapping):
+        yield from _revealed([*value.keys(), *value.values()], seen)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for part in value:
+            yield from _revealed(part, seen)
+    elif hasattr(kind, "model_fields") or hasattr(kind, "__dataclass_fields__"):
+        yield from _revealed(list(vars(value).values()) if hasattr(value, "__dict__") else [], seen)

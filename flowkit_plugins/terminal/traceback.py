@@ -20,7 +20,7 @@ def message(error: BaseException) -> str:
     """Return what an error says, also where asking it raises."""
     try:
         return str(error)
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 - the user's code
         return f"<its text cannot be shown: {type(problem).__name__}>"
 
 
@@ -62,7 +62,7 @@ def _native(error: BaseException) -> str:
 
     try:
         return "".join(traceback.format_exception(error))
-    except Exception:  # a __str__ or a __cause__ that raises
+    except Exception:  # noqa: BLE001 - a __str__ or a __cause__ that raises
         return ""
 
 
@@ -104,6 +104,6 @@ def short_repr(value: object) -> str:
     short.maxlist = short.maxtuple = short.maxdict = short.maxset = short.maxfrozenset = 10
     try:
         text = short.repr(value)
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 - the user's code
         return f"<{type(value).__name__} whose repr raises {type(problem).__name__}>"
     return text if len(text) <= LONGEST_REPR else text[: LONGEST_REPR - 1] + "…"

@@ -115,7 +115,8 @@ def _open(node: Any, cls: type, table: _Fields) -> tuple[str, list[Any]]:
             if value:
                 head.append(f"{name}*{len(value)}")
                 inner += value
-        elif kind is str or kind is int:
+        elif kind is str or kind is int or kind is bool:
+            # A bool is that of ``case True:``.
             head.append(f"{name}={value}")
         elif name == "format_spec" and not node.format_spec.values:
             continue

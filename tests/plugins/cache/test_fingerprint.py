@@ -999,6 +999,8 @@ def flow_control(x, *args, key=LIMIT, **rest):
         case [1, *others] | (2, others): yield others
         case re.Pattern(pattern="x") as p: yield from p
         case -1 | None | "a" | 1.5 + 2j: pass
+        case True: return 1
+        case None: return 2
         case _: ...
 
 class Meta(type): pass

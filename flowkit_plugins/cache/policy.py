@@ -1,0 +1,72 @@
+"""What a task's ``cache=`` and ``version=`` say."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import Any
+
+from flowkit.durations import seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """How the result of a task is reused.
+
+    Attributes:
+        ttl: Seconds (or ``"1h"``, or a ``timedelta``) after which a result expires, counted from
+            the end of its computation; None for never.
+        key: Called with the task's arguments by name; what it returns stands for their content.
+        salt: Anything; a change of it starts afresh.
+        valid: Called before a result is reused, with those of the task's arguments that it names,
+            and the stored ``value`` if it asks for that; false means: run again.
+    """
+
+    ttl: float | str | timedelta | None = None
+    key: Callable[..., object] | None = None
+    salt: object = None
+    valid: Callable[..., object] | None = None
+
+    def __post_init__(self) -> None:
+        if self.ttl is not None:
+            object.__setattr__(self, "ttl", seconds(self.ttl))
+        for name in ("key", "valid"):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise TypeError(f"{name} is called, and {getattr(self, name)!r} cannot be")
+
+    @property
+    def seconds(self) -> float | None:
+        """The time to live in seconds, or None."""
+        return self.ttl  # type: ignore[return-value]  # __post_init__ converted it
+
+    def names_of_valid(self) -> tuple[str, ...]:
+        """Return the names that ``valid`` asks for."""
+        return tuple(inspect.signature(self.valid).parameters) if self.valid is not None else ()
+
+
+ON = Cache()
+
+
+def read(value: Any) -> Cache | None:
+    """Return what ``cache=`` says; None means off.
+
+    Raises:
+        TypeError, ValueError: It is none of its forms.
+    """
+    if value is True:
+        return ON
+    if value is False:
+        return None
+    if isinstance(value, Cache):
+        return value
+    if isinstance(value, Mapping):
+        known = [f.name for f in fields(Cache)]
+        unknown = [key for key in value if key not in known]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is not one of {', '.join(known)}")
+        return Cache(**value)
+    if value is None:
+        raise TypeError("True, False, a duration, a mapping or a Cache, not None")
+    return Cache(ttl=value)

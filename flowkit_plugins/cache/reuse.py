@@ -1,0 +1,376 @@
+"""The decisions of one run: what is known, what is stale and why, and what is kept."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from flowkit.clock import Clock
+from flowkit.digests import Digest, FileMemory, Undigestible, digest_with_facts, small
+from flowkit.durations import words
+from flowkit.elements import elements_of
+from flowkit.graph import BoundTask
+from flowkit.hookspecs import Kept, Later, Stale, hookimpl
+from flowkit.hookspecs import Known as KnownNode
+from flowkit.inputs import Inputs, part_of
+from flowkit.reports import Attempt, RunInfo, RunReport
+from flowkit.scheduler import Node
+from flowkit.values import Handle, ValueMissing
+from flowkit_plugins.cache import files as files_
+from flowkit_plugins.cache.faults import NO_RECORD, Miss, StoreError, Unstorable
+from flowkit_plugins.cache.fingerprint import Fingerprinter
+from flowkit_plugins.cache.flights import Flight, Flights
+from flowkit_plugins.cache.keys import Keys, Known, TaskPlan, Uncertain, environment, stored_parts
+from flowkit_plugins.cache.reasons import explain
+from flowkit_plugins.cache.serializing import readonly
+from flowkit_plugins.cache.storage import Storage
+from flowkit_plugins.cache.traces import Last, Trace
+
+#: Tasks known to take less than this are not worth a lock between runs, in seconds.
+QUICK = 0.05
+
+
+class Reuse:
+    """Answers ``flowkit_node_lookup`` and keeps what was computed.
+
+    Args:
+        storage: Where traces and values are.
+        root: The project's root: paths inside count by their name relative to it.
+        clock: The run's clock.
+        refresh: Names of tasks that run again; an empty set means all; None means none.
+        with_environment: Whether installed versions count.
+        planning: Whether nothing will be called: no lock is taken.
+        digest_hook: Asked for the content of values of unknown types.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        root: Path,
+        clock: Clock,
+        *,
+        refresh: frozenset[str] | None = None,
+        with_environment: bool = False,
+        planning: bool = False,
+        digest_hook: Callable[[object], object] | None = None,
+    ) -> None:
+        self._storage = storage
+        self._root = root
+        self._clock = clock
+        self._refresh = refresh
+        self._planning = planning
+        self._hook = digest_hook
+        self._environment = environment() if with_environment else ""
+        self._memory = FileMemory()
+        self._keys: dict[Node, tuple[str, dict[str, str]]] = {}
+        self._pending: dict[str, tuple[Node, Flight | None]] = {}
+        self._waits: dict[Node, tuple[float, float]] = {}
+        self._sources: dict[BoundTask, set[str | None]] = {}
+        self._lock = threading.Lock()
+        self._used: list[Trace] = []
+        self.keys: Keys
+        self._run: RunInfo
+
+    # Around the run
+
+    @hookimpl
+    def flowkit_run_started(self, run: RunInfo) -> None:
+        """Get ready: what was kept the last time is read when the first node asks."""
+        self._run = run
+        self._storage.begin(run)
+        self._memory = FileMemory(facts=self._storage.file_facts())
+        self.keys = Keys(
+            Fingerprinter(user_roots=[self._root], memo=self._storage.source_memo(), digest=self._constant),
+            self._constant,
+            self._environment,
+        )
+        for task in run.graph.tasks:
+            for element in task.elements:
+                self._sources.setdefault(element.axis.source, set()).add(element.axis.part)
+
+    @hookimpl(trylast=True)
+    def flowkit_run_ended(self, report: RunReport) -> None:
+        """Write what is still to be written, and say what could not be."""
+        for _, flight in self._pending.values():
+            if flight is not None:
+                flight.release()
+        self._pending.clear()
+        self._storage.end(self._used, self._memory)
+        report.notes.extend(self._storage.warnings)
+
+    def _constant(self, value: object) -> str:
+        found = small(value)
+        return found if found is not None else self._digest(value).hex
+
+    def _digest(self, value: object) -> Digest:
+        return digest_with_facts(
+            value, hook=self._hook, root=self._root, secret_key=self._storage.secret, memo=self._memory
+        )
+
+    # Look-up
+
+    @hookimpl
+    def flowkit_node_lookup(self, node: Node, inputs: Inputs) -> KnownNode | Stale | Later | None:
+        """Say whether the node's result is known, under the key of all that it depends on."""
+        task = node.task
+        plan = self.keys.plan(task)
+        if plan.never:
+            return Stale(reason=plan.never)
+        try:
+            key, counted = self.keys.key(node, inputs, plan)
+        except Uncertain as error:
+            return Stale(reason=str(error))
+        self._keys[node] = (key, counted)
+        if self._refresh is not None and (not self._refresh or task.name in self._refresh):
+            return Stale(reason="refreshed")
+        trace = self._storage.trace(key)
+        if isinstance(trace, Trace):
+            stale = self._stale(node, task, plan, trace, inputs)
+            if stale is None:
+                self._waits.pop(node, None)
+                return self._reused(node, trace)
+        else:
+            stale = self._why(node, plan, counted, trace)
+        return self._claim(node, key, stale) if not self._planning else Stale(reason=stale)
+
+    def _stale(self, node: Node, task: BoundTask, plan: TaskPlan, trace: Trace, inputs: Inputs) -> str | None:
+        """Return why a result that was kept cannot be reused, or None."""
+        policy = plan.policy
+        assert policy is not None  # else it is never looked up
+        now = self._clock.wall().timestamp()
+        if policy.seconds is not None and trace.created + policy.seconds <= now:
+            return f"expired {words(now - trace.created - policy.seconds)} ago"
+        if trace.kind == "hollow":
+            if task in self._run.graph.targets:
+                return f"result was not storable: {trace.reason}"
+        elif trace.blob is not None and not self._storage.holds(trace.blob):
+            return "blob missing"
+        if trace.files is not None:
+            problem = files_.check(json.loads(trace.files), self._root, self._memory, self._storage)
+            if problem:
+                return problem
+        if policy.valid is not None and not self._valid(policy, trace, inputs):
+            return "no longer valid"
+        return None
+
+    def _valid(self, policy: Any, trace: Trace, inputs: Inputs) -> bool:
+        names = policy.names_of_valid()
+        wanted: dict[str, object] = {}
+        if any(name != "value" for name in names):
+            arguments = inputs.arguments()
+            if arguments is None:
+                return False
+            wanted = {name: arguments[name] for name in names if name in arguments}
+        if "value" in names:
+            wanted["value"] = self._fetch(trace)
+        try:
+            return bool(policy.valid(**wanted))
+        except Exception:  # a check that raises is a check that fails
+            return False
+
+    def _reused(self, node: Node, trace: Trace) -> KnownNode:
+        self._used.append(trace)
+        age = max(0.0, self._clock.wall().timestamp() - trace.created)
+        reason = f"{words(age)} ago" if age >= 1 else "just now"
+        if trace.kind == "skipped":
+            return KnownNode(skipped=trace.reason, reason=reason, saved=trace.took)
+        known = Known(trace.digest)
+        ids: dict[str | None, Sequence[str]] | None = None
+        if trace.body is not None:
+            body = json.loads(trace.body)
+            known.parts = body.get("parts", {})
+            known.elements = {name or None: tuple(pair) for name, pair in body.get("elements", {}).items()}
+            ids = {name: pair[0] for name, pair in known.elements.items()}
+        self.keys.known[node] = known
+        if trace.kind == "hollow":
+            return KnownNode(value=None, reason=reason, saved=trace.took)
+        handle = Handle(partial(self._fetch, trace), elements=ids)
+        return KnownNode(value=handle, reason=reason, saved=trace.took)
+
+    def _fetch(self, trace: Trace) -> object:
+        found = self._storage.value(trace)
+        if isinstance(found, Miss):
+            raise ValueMissing(f"{found.reason}{': ' if found.detail else ''}{found.detail}")
+        return found.value
+
+    def _why(self, node: Node, plan: TaskPlan, counted: dict[str, str], miss: Miss) -> str:
+        """Return why there is no record under this key: what changed since the node's last success."""
+        last = self._storage.last(node)
+        if last is None or miss.reason != NO_RECORD:
+            return miss.reason
+        parts = self._storage.code_parts(json.loads(last.parts).get("code", ""))
+        return explain(json.loads(last.parts), parts, plan, counted, self.keys.code_parts(node.task)) or NO_RECORD
+
+    # Once at a time
+
+    def _claim(self, node: Node, key: str, reason: str) -> Stale | Later:
+        """Take the right to compute a key, or wait for whoever has it."""
+        holder = self._pending.get(key)
+        if holder is not None and holder[0] is not node:
+            return self._wait(node, f"waits for `{holder[0].id}`")
+        if holder is not None:
+            return Stale(reason=reason)
+        flight: Flight | None = None
+        if self._worth_a_lock(node):
+            flight, owner = self._storage.claim(key)
+            if flight is None and owner is not None:
+                return self._wait(node, f"waits for {owner}")
+            if flight is not None and self._storage.look_again(key):
+                flight.release()
+                self._waits.pop(node, None)
+                return Later(not_before=self._clock.now(), reason="computed meanwhile")
+        self._pending[key] = (node, flight)
+        self._waits.pop(node, None)
+        return Stale(reason=reason)
+
+    def _worth_a_lock(self, node: Node) -> bool:
+        last = self._storage.last(node)
+        return last is None or last.took >= QUICK
+
+    def _wait(self, node: Node, reason: str) -> Later:
+        """Ask again soon, and then less often: 1 ms, doubling up to a second."""
+        now = self._clock.now()
+        pause = self._waits.get(node, (0.0, 0.0005))[1] * 2
+        self._waits[node] = (now, min(pause, 1.0))
+        return Later(not_before=now + min(pause, 1.0), reason=reason)
+
+    # Keeping
+
+    @hookimpl
+    def flowkit_attempt_keep(self, attempt: Attempt) -> Kept:
+        """Digest a result, store it if it can be stored, and say whether it is what it was."""
+        node, value = attempt.unit, attempt.value
+        readonly(value)
+        found = self._keys.get(node)
+        note = ""
+        facts: Digest | None = None
+        known: Known
+        try:
+            hexed = small(value)
+            if hexed is None:
+                facts = self._digest(value)
+                hexed = facts.hex
+            known = self._describe(attempt.task, value, hexed)
+        except Undigestible as error:
+            note = str(error)
+            known = Known(found[0] if found else f"once:{self._run.id}:{node.full_id}")
+        last = self._storage.last(node)
+        same = last is not None and not note and last.digest == known.digest
+        self.keys.known[node] = known
+        if found is None:
+            return Kept(same=same, note="")
+        return self._store(attempt, found, known, facts, note, same=same)
+
+    def _describe(self, task: BoundTask, value: object, hexed: str) -> Known:
+        """Return a result's digest, with those of its parts and elements where others need them."""
+        known = Known(hexed)
+        for name in task.provides:
+            known.parts[name] = self._constant(part_of(value, name, task))
+        for part in self._sources.get(task, ()):
+            listed = value if part is None else part_of(value, part, task)
+            try:
+                items, ids = elements_of(listed, "")
+            except TypeError:
+                continue  # it is no list: whoever maps over it will say so
+            known.elements[part] = (ids, [self._constant(item) for item in items])
+        return known
+
+    def _store(
+        self,
+        attempt: Attempt,
+        found: tuple[str, dict[str, str]],
+        known: Known,
+        facts: Digest | None,
+        note: str,
+        *,
+        same: bool,
+    ) -> Kept:
+        node, task = attempt.unit, attempt.task
+        key, counted = found
+        took = (attempt.ended_at or 0.0) - attempt.started_at
+        blob = None
+        kind = "success"
+        files: list[dict[str, Any]] | None = None
+        if facts is not None and facts.holds_secret:
+            note = "it holds a secret"
+        if not note:
+            try:
+                blob = (f"v-{known.digest}", self._storage.dump(attempt.value))
+            except Unstorable as error:
+                note = str(error)
+        if note:
+            kind = "hollow"
+            if known.digest == "":
+                known.digest = key
+        elif facts is not None and facts.files:
+            files = files_.describe(facts.files, self._root)
+            files_.keep_copies(files, self._root, self._storage)
+        body = self._body(known)
+        now = self._clock.wall().timestamp()
+        plan = self.keys.plan(task)
+        trace = Trace(
+            key, node.full_id, known.digest, None, kind, took, now,
+            used=int(now // 86400), reason=note, files=json.dumps(files) if files else None, body=body,
+        )  # fmt: skip
+        last = Last(task.flow.path, node.id, key, known.digest, took, now, stored_parts(plan, counted))
+        self._storage.put(trace, last, blob, plan.code, urgent=took >= QUICK, then=partial(self._settled, key))
+        handle = None
+        if kind == "success" and self._storage.works:
+            ids = {name: pair[0] for name, pair in known.elements.items()} or None
+            handle = Handle(partial(self._fetch, trace), elements=ids)
+        return Kept(same=same, handle=handle, note=note)
+
+    @staticmethod
+    def _body(known: Known) -> str | None:
+        if not known.parts and not known.elements:
+            return None
+        elements = {part or "": [list(ids), list(digests)] for part, (ids, digests) in known.elements.items()}
+        return json.dumps({"parts": known.parts, "elements": elements}, separators=(",", ":"))
+
+    def _settled(self, key: str) -> None:
+        """A result is on disk (or was given up): others may have it."""
+        with self._lock:
+            holder = self._pending.pop(key, None)
+        if holder is not None and holder[1] is not None:
+            holder[1].release()
+
+    @hookimpl
+    def flowkit_attempt_ended(self, attempt: Attempt) -> None:
+        """Let go of the right to compute after a failure or a skip; a skip is a result."""
+        if attempt.kind == "success" or attempt.again:
+            return
+        found = self._keys.get(attempt.unit)
+        if found is None:
+            return
+        holder = self._pending.get(found[0])
+        if attempt.kind == "skip":
+            self._keep_skip(attempt, *found)
+        if holder is not None and holder[0] is attempt.unit:
+            self._settled(found[0])
+
+    def _keep_skip(self, attempt: Attempt, key: str, counted: dict[str, str]) -> None:
+        """A skip is a result like any other (ruling D1)."""
+        node = attempt.unit
+        now = self._clock.wall().timestamp()
+        took = (attempt.ended_at or 0.0) - attempt.started_at
+        plan = self.keys.plan(attempt.task)
+        trace = Trace(
+            key, node.full_id, "skipped", None, "skipped", took, now,
+            used=int(now // 86400), reason=attempt.reason,
+        )  # fmt: skip
+        last = Last(attempt.task.flow.path, node.id, key, "skipped", took, now, stored_parts(plan, counted))
+        self._storage.put(trace, last, None, plan.code, urgent=False, then=None)
+
+
+class ReadOnly:
+    """With reuse off, arrays are still handed out read-only, so that on and off behave alike."""
+
+    @hookimpl
+    def flowkit_attempt_keep(self, attempt: Attempt) -> None:
+        """Make the arrays of a result read-only."""
+        readonly(attempt.value)
+

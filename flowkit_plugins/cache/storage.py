@@ -1,0 +1,299 @@
+"""What the cache keeps on disk, behind one door that never fails a run.
+
+The first error (a full disk, somebody else's folder, a locked database) becomes one warning, and
+from then on nothing is known and nothing is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from flowkit.digests import FileFact, FileMemory
+from flowkit.reports import RunInfo
+from flowkit.scheduler import Node
+from flowkit_plugins.cache.code.source import SourceMemo
+from flowkit_plugins.cache.faults import BLOB_MISSING, NO_RECORD, Miss, StoreError
+from flowkit_plugins.cache.fingerprint import Fingerprint, Part
+from flowkit_plugins.cache.flights import Flight, Flights
+from flowkit_plugins.cache.packs import row_of
+from flowkit_plugins.cache.serializing import Dumped
+from flowkit_plugins.cache.signing import signing_key
+from flowkit_plugins.cache.store import Loaded, Store
+from flowkit_plugins.cache.traces import Last, Trace, Traces
+from flowkit_plugins.cache.writer import Writer
+
+
+class Storage:
+    """Traces, values, memos and locks in one folder.
+
+    Args:
+        folder: ``.flowkit``, or what ``cache.dir`` says.
+        on_mismatch: ``"warn"`` or ``"error"``.
+        compression: ``"zlib"``, ``"zstd"``, ``"lz4"`` or None.
+        at: Called at named points of writing; tests end the process there.
+
+    Attributes:
+        warnings: What could not be done, once each.
+        works: Whether results are kept.
+        loads: How many values were fetched.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        on_mismatch: Any = "warn",
+        compression: str | None = None,
+        at: Callable[[str], None] = lambda point: None,
+    ) -> None:
+        self.folder = folder
+        self.warnings: list[str] = []
+        self.works = True
+        self.loads = 0
+        self._options = (on_mismatch, compression, at)
+        self._store: Store | None = None
+        self._secret: bytes | None = None
+        self.traces = Traces(folder / "traces.db")
+        self._writer: Writer | None = None
+        self._flights: Flights | None = None
+        self._known: dict[str, Trace] = {}
+        self._fresh: dict[str, Trace] = {}
+        self._lasts: dict[str, dict[str, Last]] = {}
+        self._rows: set[str] | None = None
+        self._code_known: set[str] = set()
+        self._code: dict[str, Mapping[str, Part]] = {}
+        self._memo: SourceMemo | None = None
+        self._file_memo = 0
+
+    # Opening
+
+    @property
+    def secret(self) -> bytes:
+        """The key under which secrets count, and values are signed."""
+        if self._secret is None:
+            try:
+                self._secret = signing_key()
+            except StoreError as error:
+                self._fail(error)
+                self._secret = os.urandom(32)
+        return self._secret
+
+    @property
+    def store(self) -> Store:
+        """The blobs; opened when the first one is read or written."""
+        if self._store is None:
+            on_mismatch, compression, _ = self._options
+            self._store = Store(
+                self.folder / "results",
+                key=self.secret,
+                on_mismatch=on_mismatch,
+                compression=compression,
+                warn=self._warn,
+            )
+        return self._store
+
+    def begin(self, run: RunInfo) -> None:
+        """Read what the flows' last runs left."""
+        self._flights = Flights(self.folder / "locks", run=run.id)
+        for flow in run.graph.flows:
+            self._known.update(self._try(lambda p=flow.path: self.traces.load_all(p), {}))  # type: ignore[misc]
+
+    def _try(self, call: Callable[[], Any], otherwise: Any) -> Any:
+        if not self.works:
+            return otherwise
+        try:
+            return call()
+        except StoreError as error:
+            self._fail(error)
+            return otherwise
+
+    def _fail(self, error: StoreError | str) -> None:
+        self.works = False
+        self._warn(f"results are not persisted: {error}")
+
+    def _warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    # Reading
+
+    def trace(self, key: str) -> Trace | Miss:
+        """Return the trace of a key, or why there is none."""
+        found = self._fresh.get(key) or self._known.get(key)
+        if found is not None:
+            return found
+        answer: Trace | Miss = self._try(lambda: self.traces.lookup(key), Miss(NO_RECORD))
+        if isinstance(answer, Trace):
+            self._known[key] = answer
+        return answer
+
+    def last(self, node: Node) -> Last | None:
+        """Return the last success of a node, whatever its key."""
+        path = node.task.flow.path
+        found = self._lasts.get(path)
+        if found is None:
+            found = self._lasts[path] = self._try(lambda: self.traces.last(path), {})
+        return found.get(node.id)
+
+    def holds(self, blob: str) -> bool:
+        """Whether there is a row for a blob; all rows are read at once."""
+        if self._rows is None:
+            self._rows = set(self._try(lambda: self.store.sizes(), {}))
+        return row_of(blob) in self._rows
+
+    def value(self, trace: Trace) -> Loaded | Miss:
+        """Fetch a value."""
+        blob = trace.blob
+        if blob is None and trace.key in self._fresh and self._writer is not None:
+            self._writer.flush()
+            stored = self._try(lambda: self.traces.lookup(trace.key), Miss(BLOB_MISSING))
+            blob = stored.blob if isinstance(stored, Trace) else None
+        if blob is None:
+            return Miss(BLOB_MISSING)
+        self.loads += 1
+        found: Loaded | Miss = self._try(lambda: self.store.get(blob), Miss(BLOB_MISSING))
+        return found
+
+    def code_parts(self, fingerprint: str) -> Mapping[str, Part] | None:
+        """Return the pieces of code behind a fingerprint of an earlier run."""
+        if not self._code:
+            memos = self._try(lambda: self.traces.memos("code"), {})
+            self._code = {name: Fingerprint.from_json(json.loads(body)).parts for name, body in memos.items()}
+            self._code_known.update(memos)
+        return self._code.get(fingerprint)
+
+    def source_memo(self) -> SourceMemo:
+        """Return the hashes of definitions seen by earlier runs."""
+        if self._memo is None:
+            texts = self._try(lambda: self.traces.memos("source"), {})
+            self._memo = SourceMemo.from_json(texts["all"]) if "all" in texts else SourceMemo()
+        return self._memo
+
+    def file_facts(self) -> dict[str, FileFact]:
+        """Return what earlier runs know of files."""
+        texts = self._try(lambda: self.traces.memos("files"), {})
+        try:
+            facts = {f["path"]: FileFact(**f) for f in json.loads(texts.get("all", "[]"))}
+        except (ValueError, TypeError, KeyError):
+            facts = {}
+        self._file_memo = hash(texts.get("all"))
+        return facts
+
+    # Writing
+
+    def dump(self, value: object) -> Dumped:
+        """Return a value in bytes.
+
+        Raises:
+            Unstorable: It does not pickle.
+        """
+        return self.store.dump(value)
+
+    def put(
+        self,
+        trace: Trace,
+        last: Last,
+        blob: tuple[str, Dumped] | None,
+        code: Fingerprint,
+        *,
+        urgent: bool,
+        then: Callable[[], None] | None,
+    ) -> None:
+        """Hand over one result to be written."""
+        if not self.works:
+            if then is not None:
+                then()
+            return
+        self._fresh[trace.key] = trace
+        self._lasts.setdefault(trace.node.partition("::")[0], {})
+        if code.hex not in self._code_known:
+            self._code_known.add(code.hex)
+            self._code[code.hex] = code.parts
+        if self._writer is None:
+            self._prepare()
+            self._writer = Writer(self.store, self.traces, on_failure=self._fail, at=self._options[2])
+        self._writer.put(trace, last, blob=blob, urgent=urgent, then=then)
+
+    def _prepare(self) -> None:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            ignore = self.folder / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n")
+        except OSError as error:
+            self._fail(f"{self.folder} cannot be made: {error.strerror}")
+
+    def keep_copy(self, digest: str, content: bytes) -> None:
+        """Keep the content of a file."""
+        self._try(lambda: self.store.put(f"f-{digest}", self.store.dump(content)), None)
+
+    def copy(self, digest: str) -> bytes | None:
+        """Return the content of a file, or None."""
+        found = self._try(lambda: self.store.get(f"f-{digest}"), Miss(BLOB_MISSING))
+        value = found.value if isinstance(found, Loaded) else None
+        return value if isinstance(value, bytes) else None
+
+    def end(self, used: list[Trace], files: FileMemory) -> None:
+        """Write what is left, and what the next run can make use of."""
+        if self._writer is not None:
+            self._writer.close()
+            self._try(self._remember_code, None)
+        if self._memo is not None and self._memo.changed and self.works and (self._writer or self._known):
+            self._try(lambda: self.traces.remember("source", {"all": self._memo.to_json()}), None)  # type: ignore[union-attr]
+        if files.facts and self._writer is not None:
+            self._try(self._remember_files(files), None)
+        if used:
+            day = int(max(t.created for t in used) // 86400)
+            self._try(lambda: self.traces.touch(used, day), None)
+
+    def _remember_code(self) -> None:
+        self.traces.remember(
+            "code",
+            {
+                name: json.dumps(Fingerprint(name, parts).to_json())
+                for name, parts in self._code.items()
+            },
+        )
+
+    def _remember_files(self, files: FileMemory) -> Callable[[], None]:
+        text = json.dumps([asdict(fact) for fact in files.facts.values()])
+        return lambda: self.traces.remember("files", {"all": text}) if hash(text) != self._file_memo else None
+
+    def close(self) -> None:
+        """Let go of files."""
+        if self._writer is not None:
+            self._writer.close()
+        if self._store is not None:
+            self._store.close()
+        self.traces.close()
+
+    # Once at a time
+
+    def claim(self, key: str) -> tuple[Flight | None, str | None]:
+        """Return the right to compute a key, or who has it; (None, None) where nobody can tell."""
+        if not self.works or self._flights is None:
+            return None, None
+        flights = self._flights
+        try:
+            flight = flights.try_acquire(key)
+            if flight is not None:
+                return flight, None
+            owner = flights.owner(key)
+            return None, f"run {owner.run}, pid {owner.pid}" if owner else "another run"
+        except StoreError as error:
+            self._fail(error)
+            return None, None
+
+    def look_again(self, key: str) -> bool:
+        """Whether somebody stored a key between our look and our lock."""
+        found = self._try(lambda: self.traces.lookup(key), Miss(NO_RECORD))
+        if isinstance(found, Trace):
+            self._known[key] = found
+            self._rows = None
+            return True
+        return False
