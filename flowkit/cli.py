@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from flowkit.hookspecs import Flag
 from flowkit.plugins import Plugins
 from flowkit.runner import Runner
 from flowkit.session import Session
+
+if TYPE_CHECKING:
+    from flowkit.planning import Decision
 
 OK, FAILED, INTERRUPTED, INTERNAL, USAGE, NOTHING = range(6)
 KILLED = 130
@@ -33,6 +36,7 @@ _FLAGS_OF_CORE: list[click.Parameter] = [
     click.Option(["-x", "x"], is_flag=True, help="Start nothing more after the first failure."),
     click.Option(["--maxfail"], type=int, metavar="N", help="Start nothing more after N failures."),
     click.Option(["-p", "plugins"], multiple=True, metavar="PLUGIN", help="Load a plugin; no:PLUGIN leaves one out."),
+    click.Option(["--plan"], is_flag=True, help="Only say what would run, what would be reused, and why."),
 ]
 
 
@@ -54,6 +58,7 @@ class _Group(click.Group):
         self.plugins = plugins
         flags = [flag for _, found in plugins.all("flowkit_run_options") for flag in found]
         self.add_command(_run_command(flags))
+        self.add_command(_plan_command(flags))
         self.add_command(_tasks_command())
         self.add_command(_plugins_command(plugins))
         self.add_command(_completion_command())
@@ -107,6 +112,18 @@ def _run_command(flags: Sequence[Flag]) -> click.Command:
     )
 
 
+def _plan_command(flags: Sequence[Flag]) -> click.Command:
+    core = [p for p in _FLAGS_OF_CORE if p.name != "plan"]
+    json = click.Option(["--json", "as_json"], is_flag=True, help="One JSON object a line.")
+    return click.Command(
+        "plan",
+        callback=lambda targets, **given: sys.exit(run_command(targets, {**given, "plan": True})),
+        params=[*core, *(option_of(flag) for flag in flags if flag.name != "--json"), json],
+        help="Say what a run would do to every node, and why. Nothing is called.",
+        short_help="Say what would run, what would be reused, and why.",
+    )
+
+
 def _run(targets: Sequence[str], **given: Any) -> None:
     sys.exit(run_command(targets, given))
 
@@ -118,6 +135,7 @@ def run_command(targets: Sequence[str], given: Mapping[str, Any]) -> int:
     flags = dict(given)
     typed, file = flags.pop("typed", ()), flags.pop("params_file", None)
     overrides, plugins = flags.pop("overrides", ()), flags.pop("plugins", ())
+    planning, as_json = flags.pop("plan", False), flags.pop("as_json", False)
     command = shlex.join(["flowkit", *sys.argv[1:]])
     session: Session | None = None
     handler = _Signals()
@@ -128,6 +146,9 @@ def run_command(targets: Sequence[str], given: Mapping[str, Any]) -> int:
         if flags.get("verbose"):
             for variable in sources.strangers({n for found in session.parameters.values() for n in found}):
                 click.echo(f"warning: ${variable} names no parameter of this flow", err=True)
+        if planning:
+            print_plan(session.plan(sources), as_json=as_json)
+            return OK
         run = session.execute(params=sources, keep=False, prepare=handler.install)
         return run.exit_code
     except NothingToRun as error:
@@ -139,6 +160,32 @@ def run_command(targets: Sequence[str], given: Mapping[str, Any]) -> int:
         handler.remove()
         if session is not None:
             session.close()
+
+
+def print_plan(decisions: Sequence[Decision], *, as_json: bool) -> None:
+    """Print what would happen to each node, and the sum of it."""
+    from flowkit.durations import words
+
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        sys.stdout.write("".join(json.dumps(asdict(d)) + "\n" for d in decisions))
+        return
+    several = len({d.node.partition("::")[0] for d in decisions}) > 1
+    names = [d.node if several else d.node.partition("::")[2] for d in decisions]
+    width = min(40, max(map(len, names), default=0))
+    lines = []
+    for name, decision in zip(names, decisions, strict=True):
+        took = f"  ({words(decision.took)} the last time)" if decision.took and decision.mark != "c" else ""
+        lines.append(f"{decision.mark}  {name:<{width}}  {decision.reason}{took}".rstrip() + "\n")
+    sys.stdout.write("".join(lines))
+    marks = [d.mark for d in decisions]
+    kinds = (("c", "cached"), (">", "to run"), ("?", "may run"), ("s", "skipped"))
+    counts = [f"{marks.count(mark)} {word}" for mark, word in kinds if mark in marks]
+    known = sum(d.took or 0.0 for d in decisions if d.mark == ">")
+    estimate = f" · estimated {words(known)}" if known else ""
+    click.echo((", ".join(counts) or "nothing to do") + estimate)
 
 
 def open_session(targets: Sequence[str], plugins: Sequence[str] = (), *, command: str = "") -> Session:

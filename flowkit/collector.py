@@ -139,14 +139,21 @@ class Collector:
     Args:
         root: The project's root folder.
         on_flowconf: Told of each ``flowconf.py`` that was loaded (its hooks make it a plugin).
+        on_import: Told of the modules that were executed for a flow.
     """
 
-    def __init__(self, root: Path, on_flowconf: Callable[[ModuleType, str], None] = lambda module, path: None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        on_flowconf: Callable[[ModuleType, str], None] = lambda module, path: None,
+        on_import: Callable[[Sequence[ModuleType]], None] = lambda modules: None,
+    ) -> None:
         self.root = root
         self.errors: list[UsageError] = []
         self.flows: dict[str, CollectedFlow] = {}
         self._confs: dict[Path, Layer | None] = {}
         self._on_flowconf = on_flowconf
+        self._on_import = on_import
 
     def add(self, target: Target) -> None:
         """Read one target and note the flows in it."""
@@ -318,7 +325,7 @@ class Collector:
     def _load(self, file: Path, recorded: list[Declaration]) -> ModuleType:
         tasks.recorders.append(recorded)
         try:
-            return imports.load(file, self.root)
+            return imports.load(file, self.root, self._on_import)
         except (Exception, SystemExit) as error:
             raise self._import_failed(short_path(str(file)), error) from error
         finally:
@@ -368,15 +375,20 @@ def read_layer(module: ModuleType, where: str) -> Layer:
     layer = Layer(where, module=module)
     for attribute, value in list(vars(module).items()):
         if type(value) is Flow:
+            if layer.flow is not None and layer.flow is not value:
+                raise DeclarationError(
+                    f"{where} has two flows: {layer.flow!r} and {value!r}", remedy="A module is one flow: keep one."
+                )
             layer.flow = value
             continue
         declaration = declared(value)
         if declaration is None:
             continue
         name = declaration.name if declaration.renamed else attribute
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not name.strip() or any(c in name for c in "[]:"):
             raise DeclarationError(
-                f"{declaration.kind} at {declaration.where}: its name is {name!r}", remedy="A name is text."
+                f"{declaration.kind} at {declaration.where}: its name is {name!r}",
+                remedy="A name is text, not empty, without brackets and colons.",
             )
         if name != declaration.name:  # imported under another name: known by that here
             copy = type(declaration)(declaration.function, dict(declaration.options))

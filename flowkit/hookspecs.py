@@ -18,6 +18,8 @@ import pluggy
 from flowkit.reports import Section
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import click
 
     from flowkit.errors import UsageError
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from flowkit.inputs import Inputs
     from flowkit.reports import Attempt, NodeReport, RunInfo, RunReport
     from flowkit.scheduler import Node
+    from flowkit.selection import Selection
     from flowkit.session import Session
     from flowkit.values import Handle
 
@@ -103,12 +106,14 @@ class Known:
         skipped: It is known to skip itself, with this reason; None if it has a value.
         reason: Why it is known, in words.
         saved: Seconds that this saves.
+        key: Names all that the value depends on.
     """
 
     value: Handle | None = None
     skipped: str | None = None
     reason: str = ""
     saved: float = 0.0
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,11 +139,13 @@ class Kept:
         same: Its content is what it was the last time.
         handle: Fetches the value again, if it was stored: the one in hand may be let go.
         note: Why it was not stored; said once per task.
+        key: Names all that the value depends on.
     """
 
     same: bool = False
     handle: Handle | None = None
     note: str = ""
+    key: str = ""
 
 
 @hookspec
@@ -182,6 +189,11 @@ def flowkit_configure(session: Session) -> None:
 
 
 @hookspec
+def flowkit_imported(modules: Sequence[ModuleType]) -> None:
+    """A flow's module, and what it imported of its own folder, were executed just now."""
+
+
+@hookspec
 def flowkit_inputs(session: Session) -> Mapping[str, object]:
     """Return values that arguments may ask for by name. They count for reuse, as parameters do."""
     raise NotImplementedError
@@ -212,9 +224,24 @@ def flowkit_capacity(graph: Graph) -> Mapping[str, int | tuple[int, float]]:
     raise NotImplementedError
 
 
-@hookspec(firstresult=True)
-def flowkit_select(graph: Graph, targets: Sequence[BoundTask]) -> Sequence[BoundTask] | None:
-    """Choose the targets of the run among those selected so far. ``None`` keeps them."""
+@hookspec
+def flowkit_select(graph: Graph, selection: Selection) -> Selection | None:
+    """Narrow what the run is for, beyond targets, ``-k`` and ``-m``. ``None`` keeps it.
+
+    Args:
+        graph: All tasks.
+        selection: ``targets`` (tasks) and ``elements`` (task → predicate on node ids; a task that
+            is not in there is wanted whole). A plugin returns a new one.
+    """
+
+
+@hookspec
+def flowkit_parameters(session: Session) -> Mapping[str, object]:
+    """Return values of parameters that hold unless somebody gives others: name → ``Given`` or value.
+
+    Raises ``ParameterError`` in a list through ``flowkit_collected`` if those contradict.
+    """
+    raise NotImplementedError
 
 
 @hookspec(firstresult=True)
@@ -226,6 +253,11 @@ def flowkit_executor(name: str, slots: int) -> Executor | None:
 def flowkit_header(session: Session) -> Sequence[str]:
     """Return lines for the header of a report."""
     raise NotImplementedError
+
+
+@hookspec
+def flowkit_plan_started(run: RunInfo) -> None:
+    """A run is being planned: look-ups follow, but nothing will be called."""
 
 
 @hookspec

@@ -14,7 +14,7 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -82,12 +82,15 @@ def importable(folder: str) -> Iterator[None]:
             pass  # the user's module rearranged sys.path itself
 
 
-def load(file: Path, root: Path) -> ModuleType:
+def load(
+    file: Path, root: Path, on_import: Callable[[Sequence[ModuleType]], None] = lambda modules: None
+) -> ModuleType:
     """Import a file afresh and return its module; whatever it raises is the caller's to explain.
 
     Args:
         file: Absolute path of a Python file.
         root: The project's root, below which a module's dotted path is unique.
+        on_import: Told of the module, and of those of its folder that it was the first to import.
     """
     folder, name = top_of_package(file)
     _watch(str(folder))
@@ -118,7 +121,8 @@ def load(file: Path, root: Path) -> ModuleType:
                 sys.modules[name] = previous
             raise
         finally:
-            _remember(before, str(folder))
+            found = _remember(before, str(folder))
+            on_import([module, *(m for m in found if m is not module)])
     _local[name] = (str(folder), _stamp(str(file)))
     return module
 
@@ -150,11 +154,14 @@ def _forget(folder: str) -> None:
             _local.pop(name)
 
 
-def _remember(before: set[str], folder: str) -> None:
+def _remember(before: set[str], folder: str) -> list[ModuleType]:
+    found = []
     for name in set(sys.modules) - before:
         file = getattr(sys.modules[name], "__file__", None)
         if file and file.startswith(folder + os.sep) and "site-packages" not in file:
             _local[name] = (folder, _stamp(file))
+            found.append(sys.modules[name])
+    return found
 
 
 def _stamp(file: str) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from flowkit.errors import Cancelled, FailRequested, ResourceError, SkipRequested
 from flowkit.graph import BoundResource
+from flowkit.values import ValueMissing
 
 Await = Callable[[Coroutine[Any, Any, Any]], Any]
 Report = Callable[[BoundResource, str, BaseException], None]
@@ -119,7 +120,7 @@ class Lifetimes:
             elif kind is GeneratorType or kind is AsyncGeneratorType:
                 rest = made
                 made = self._advance(made, resource)
-        except (SkipRequested, FailRequested, Cancelled):
+        except (SkipRequested, FailRequested, Cancelled, ValueMissing):
             raise
         except BaseException as error:
             raise SetupFailed(resource, error) from error

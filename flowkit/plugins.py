@@ -109,6 +109,8 @@ class Plugins:
 
     def register(self, plugin: object, name: str) -> None:
         """Add a plugin object; plugins use it for the object that keeps their state in a session."""
+        if self.manager.is_registered(plugin):
+            return  # named twice: as a built-in and by its module, say
         try:
             self.manager.register(plugin, name)
         except pluggy.PluginValidationError as error:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 from flowkit.errors import FlowkitError
 from flowkit.graph import BoundTask, Graph
 from flowkit.scheduler.states import Node
+from flowkit.secrets import Mask
 
 if TYPE_CHECKING:
     from flowkit.hookspecs import Kept
+    from flowkit.parameters import Given
 
 #: Word → letter, as the terminal prints them.
 LETTERS = {
@@ -57,6 +59,7 @@ class RunInfo:
         id: Short and unique.
         graph: What is run.
         params: Parameter → value, as converted; secrets are ``SecretStr`` as the user typed them.
+        given: Parameter → what was given for it from outside, before it was converted.
         executor: The executor's name.
         slots: How many nodes may run at once.
         started: When, in local time with its offset.
@@ -64,6 +67,7 @@ class RunInfo:
         scheduled_at: The time the run is for; ``started`` if nobody scheduled it.
         root: The project's root folder, as text.
         options: The flags of this run, by name.
+        mask: Takes the secrets among the parameters out of a text.
         command: What the user typed, to say it again in "re-run this" lines.
     """
 
@@ -78,6 +82,8 @@ class RunInfo:
     root: str
     options: Mapping[str, object] = field(default_factory=dict)
     command: str = ""
+    given: Mapping[str, Given] = field(default_factory=dict)
+    mask: Mask = str
 
     @property
     def flow(self) -> str:
@@ -178,9 +184,10 @@ class NodeReport:
         reason: Why it ran, was reused, or did not run; may be empty.
         attempts: Its attempts, in order; empty if it was not called.
         saved: Seconds that reuse saved.
+        key: Names all that its value depends on; empty where nobody knows.
     """
 
-    __slots__ = ("attempts", "kept", "reason", "saved", "unit", "word")
+    __slots__ = ("attempts", "key", "reason", "saved", "unit", "word")
 
     def __init__(
         self, unit: Node, word: str, reason: str = "", attempts: Sequence[Attempt] = (), saved: float = 0.0
@@ -190,7 +197,7 @@ class NodeReport:
         self.reason = reason
         self.attempts = attempts
         self.saved = saved
-        self.kept: Kept | None = None
+        self.key = ""
 
     def __repr__(self) -> str:
         return f"<{self.node} {self.word}{': ' if self.reason else ''}{self.reason}>"

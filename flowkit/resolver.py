@@ -133,9 +133,11 @@ class Resolver:
     def _bind_flow(self, collected: CollectedFlow) -> BoundFlow:
         module = collected.layer.module
         flow = collected.layer.flow
+        if flow is not None and flow.name is not None and not isinstance(flow.name, str):
+            self.errors.append(OptionError(f"Flow in {self.path}: its name is {flow.name!r}", remedy="A name is text."))
         name = flow.name if flow is not None and flow.name else (module.__name__ if module else collected.path)
         bound = BoundFlow(
-            name.rpartition(".")[2] if flow is None or not flow.name else name,
+            str(name).rpartition(".")[2] if flow is None or not flow.name else str(name),
             collected.path,
             str(collected.file) if collected.file else None,
             module.__name__ if module else "",
@@ -181,14 +183,26 @@ class Resolver:
 
     # Look-up
 
-    @staticmethod
-    def _parts_of(layer: Layer) -> dict[str, str]:
-        """Return provided name → task, for the tasks of a layer."""
+    def _parts_of(self, layer: Layer) -> dict[str, str]:
+        """Return provided name → task, for the tasks of a layer; no two things have one name."""
         found: dict[str, str] = {}
         for name, declaration in layer.names.items():
             provides = declaration.options.get("provides")
-            if isinstance(provides, (list, tuple)):
-                found.update((part, name) for part in provides if isinstance(part, str))
+            if not isinstance(provides, (list, tuple)):
+                continue
+            for part in provides:
+                if not isinstance(part, str):
+                    continue
+                other = layer.names.get(part) or layer.names.get(found.get(part, ""))
+                if other is not None:
+                    self.errors.append(
+                        DeclarationError(
+                            f"two definitions of {part!r} in one module",
+                            known=f"{other.kind} at {other.where}\ntask {name!r} provides it, at {declaration.where}",
+                            remedy="Rename one of them.",
+                        )
+                    )
+                found[part] = name
         return found
 
     def find(self, name: str, asked_from: tuple[int, str] | None = None) -> Found | None:

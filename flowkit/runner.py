@@ -303,7 +303,9 @@ class Runner:
         if answer.value is not None:
             self.values[node] = answer.value
             self.gatherer.handles[node] = answer.value
-        self._tell_node(NodeReport(node, "cached", answer.reason, saved=answer.saved))
+        report = NodeReport(node, "cached", answer.reason, saved=answer.saved)
+        report.key = answer.key
+        self._tell_node(report)
         self._events.append(NodeSucceeded(now, node, hollow=answer.value is None))
 
     def _expand(self, command: Expand) -> None:
@@ -420,7 +422,8 @@ class Runner:
         before = self._tries.pop(node, None) if self._tries else None
         tries = (attempt,) if before is None else (*before, attempt)
         report = NodeReport(node, word, reason, tries)
-        report.kept = kept
+        if kept is not None:
+            report.key = kept.key
         self._tell_node(report)
         self._events.append(NodeSucceeded(now, node))
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from flowkit import imports, settings as settings_
+from flowkit import imports
+from flowkit import settings as settings_
 from flowkit.axes import assign_axes
 from flowkit.clock import Clock, SystemClock
 from flowkit.collector import CollectedFlow, Collector, Target, parse
@@ -39,9 +40,14 @@ from flowkit.reports import RunInfo, RunReport
 from flowkit.resolver import Override, Resolver, Surroundings, iterate_errors
 from flowkit.runner import Runner
 from flowkit.scheduler import Node, State
+from flowkit.secrets import masking
 from flowkit.selection import Selection, axis_filters, choose
+from flowkit.services import Before
 from flowkit.tasks import Task, declared
 from flowkit.values import Collected, Handle
+
+if TYPE_CHECKING:
+    from flowkit.planning import Decision
 
 #: Loading modules changes sys.path and sys.modules: one session at a time.
 _loading = threading.RLock()
@@ -173,7 +179,7 @@ class Session:
             FlowError: All that is wrong, together.
         """
         with _loading:
-            collector = Collector(self.root, self.plugins.add_flowconf)
+            collector = Collector(self.root, self.plugins.add_flowconf, self._imported)
             for target in self.targets:
                 collector.add(target)
             errors: list[UsageError] = list(collector.errors)
@@ -188,6 +194,9 @@ class Session:
         self._tell_collected(graph)
         self.collected = len([t for _, _, own in self._flows for t in own if t.given is None])
         return graph
+
+    def _imported(self, modules: Sequence[ModuleType]) -> None:
+        self.plugins.all("flowkit_imported", modules=modules)
 
     def _bind(self, collected: CollectedFlow, around: Surroundings, errors: list[UsageError]) -> None:
         resolver = Resolver(collected, around, first=sum(len(r.tasks) for r in self._resolvers))
@@ -323,8 +332,8 @@ class Session:
             )
         except SelectionError as error:
             raise FlowError([error]) from None
-        for _, chosen in self.plugins.all("flowkit_select", graph=self.graph, targets=selection.targets):
-            selection.targets = list(chosen)
+        for _, chosen in self.plugins.all("flowkit_select", graph=self.graph, selection=selection):
+            selection = chosen
         if not selection.targets:
             raise NothingToRun("nothing to run: no task is selected")
         return selection
@@ -347,6 +356,9 @@ class Session:
                 text = override.text is not None
                 sources.near[name] = Given(override.text if text else override.value, f"-O {name}", text=text)
         errors += sources.unknown(known) if unknown else []
+        for _, remembered in self.plugins.all("flowkit_parameters", session=self):
+            for name, value in remembered.items():
+                sources.far.setdefault(name, value if isinstance(value, Given) else Given(value, "a plugin", text=False))
         users: dict[BoundFlow, set[str]] = {}
         resources: dict[BoundFlow, list[BoundResource]] = {}
         for task in graph.tasks:
@@ -393,6 +405,37 @@ class Session:
             remedy=f"Did you mean {near!r}? {remedy}" if near else remedy,
         )
 
+    def _info(self, graph: Graph, values: Mapping[str, object], params: Sources) -> RunInfo:
+        return RunInfo(
+            id=f"{random.SystemRandom().getrandbits(28):07x}",
+            graph=graph,
+            params=values,
+            executor=self.executor_name,
+            slots=self.slots,
+            started=self.clock.wall().astimezone(),
+            started_at=self.clock.now(),
+            scheduled_at=self.scheduled_at,
+            root=str(self.root),
+            options=self.flags,
+            command=self.command,
+            mask=masking(values),
+            given={name: given for name in values if (given := params.find(name)) is not None},
+        )
+
+    def plan(self, params: Sources) -> list[Decision]:
+        """Return what a run would do to every node, and why; nothing is called."""
+        from flowkit.planning import Planner
+
+        assert self.graph is not None  # collected before
+        selection = self.select()
+        graph = self.graph.restricted(selection.targets)
+        values = self.settle(graph, params)
+        for task in graph.tasks:
+            task.wants = selection.elements.get(task)
+        info = self._info(graph, values, params)
+        self.plugins.all("flowkit_plan_started", run=info)
+        return Planner(info, self.plugins, self.services.get(Before)).decide()
+
     def execute(
         self,
         *,
@@ -415,19 +458,7 @@ class Session:
         cut = axis_filters(graph, selection)
         for task in graph.tasks:
             task.wants = selection.elements.get(task)
-        info = RunInfo(
-            id=f"{random.SystemRandom().getrandbits(28):07x}",
-            graph=graph,
-            params=values,
-            executor=self.executor_name,
-            slots=self.slots,
-            started=self.clock.wall().astimezone(),
-            started_at=self.clock.now(),
-            scheduled_at=self.scheduled_at,
-            root=str(self.root),
-            options=self.flags,
-            command=self.command,
-        )
+        info = self._info(graph, values, params)
         limits: dict[str, int | tuple[int, float]] = {}
         for _, found in self.plugins.all("flowkit_capacity", graph=graph):
             limits.update(found)

@@ -22,6 +22,7 @@ from flowkit.errors import (
 from flowkit.executors.interrupts import Interrupt
 from flowkit.lifetimes import Await, Lifetimes, Live, SetupFailed
 from flowkit.reports import Attempt, current
+from flowkit.secrets import Mask
 from flowkit.tracebacks import as_text
 from flowkit.values import Handle, ValueMissing
 
@@ -106,6 +107,8 @@ class Worker:
                 attempt.started_at = self._now()
                 self._running(attempt)
             attempt.value = interrupt.guard(self._call, attempt, stack)
+            if attempt.note == "cancel":
+                raise Cancelled  # it was told to stop, and finished all the same
             attempt.kind = "success"
             if task.deadline is not None and self._now() - attempt.started_at > task.deadline:
                 raise Cancelled
@@ -144,6 +147,7 @@ class Worker:
             return
         attempt.kind = "error"
         attempt.error = error
+        mask = attempt.run.mask
         if isinstance(error, FailRequested):
             attempt.final = True
             attempt.error = TaskFailed(str(error))
@@ -158,11 +162,11 @@ class Worker:
             attempt.kind = "setup"
             attempt.error = error.error
             attempt.reason = f"set-up of {error.resource.name!r} ({error.resource.where})"
-            attempt.traceback = as_text(error.error)
+            attempt.traceback = mask(as_text(error.error))
         else:
-            attempt.traceback = as_text(error)
+            attempt.traceback = mask(as_text(error))
         if attempt.arguments:
-            attempt.arguments = {name: Shown(value) for name, value in attempt.arguments.items()}
+            attempt.arguments = {n: Shown(v, mask) for n, v in attempt.arguments.items()}
 
 
 def timed_out(attempt: Attempt) -> TaskTimeout:
@@ -210,12 +214,9 @@ class Shown:
 
     __slots__ = ("text",)
 
-    def __init__(self, value: object) -> None:
-        if isinstance(value, Shown):
-            self.text: str = value.text
-            return
+    def __init__(self, value: object, mask: Mask = str) -> None:
         try:
-            self.text = _short.repr(value)
+            self.text = mask(_short.repr(value))
         except Exception as error:
             self.text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
 

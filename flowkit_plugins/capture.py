@@ -15,28 +15,21 @@ from __future__ import annotations
 import codecs
 import io
 import logging
-import re
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from flowkit.hookspecs import Flag, Section, hookimpl
 from flowkit.reports import current_attempt
+from flowkit.secrets import Mask
 
 if TYPE_CHECKING:
     from flowkit.reports import Attempt, RunInfo, RunReport
     from flowkit.session import Session
 
-Mask = Callable[[str], str]
-
 #: Characters that are kept of the beginning of a text, and as many of its end.
 HALF = 512 * 1024
-
-#: What stands in the place of a secret; those shorter than this many characters are left alone,
-#: since masking every "a" makes a text unreadable and hides nothing.
-STARS = "**********"
-SHORTEST_SECRET = 4
 
 _KEY = "flowkit.capture"  # in an attempt's stash
 _STREAMS = ("stdout", "stderr")
@@ -131,49 +124,6 @@ class Output:
                 if which in self._texts
             ]
         return [Section(title, lines) for title, lines in found if lines]
-
-
-# --- secrets ----------------------------------------------------------------------------------
-
-
-def masking(params: Mapping[str, object]) -> Mask:
-    """Return a function that replaces every secret among the parameters in a text.
-
-    A secret is the value of a pydantic ``SecretStr`` or ``SecretBytes`` (or any ``Secret``), also
-    deep in a container, dataclass or model, as it is and as ``repr`` writes it.
-    """
-    found: set[str] = set()
-    if "pydantic" in sys.modules:  # else nobody can have made one
-        for secret in _secrets(params, set()):
-            if isinstance(secret, bytes):
-                found |= {secret.decode("utf-8", "replace"), repr(secret)[2:-1]}
-            else:
-                found |= {str(secret), repr(str(secret))[1:-1]}
-    wanted = sorted((s for s in found if len(s) >= SHORTEST_SECRET), key=len, reverse=True)
-    if not wanted:
-        return str
-    pattern = re.compile("|".join(map(re.escape, wanted)))
-    return lambda text: pattern.sub(STARS, text)
-
-
-def _secrets(value: object, seen: set[int]) -> Iterator[object]:
-    if value is None or isinstance(value, (str, bytes, int, float)) or id(value) in seen:
-        return
-    seen.add(id(value))
-    reveal = getattr(type(value), "get_secret_value", None)
-    if reveal is not None:
-        yield reveal(value)
-        return
-    inside: Iterable[object] = ()
-    if isinstance(value, Mapping):
-        inside = [*value.keys(), *value.values()]
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        inside = value
-    elif hasattr(type(value), "model_fields") or hasattr(type(value), "__dataclass_fields__"):
-        fields: Any = getattr(type(value), "model_fields", None) or type(value).__dataclass_fields__  # type: ignore[attr-defined]
-        inside = [getattr(value, name, None) for name in fields]
-    for part in inside:
-        yield from _secrets(part, seen)
 
 
 # --- who is captured --------------------------------------------------------------------------
@@ -408,7 +358,7 @@ class Capturing:
     def flowkit_run_started(self, run: RunInfo) -> None:
         """Begin."""
         self._runs.add(run.id)
-        redirection.enter(run.id, None if run.options.get("no_capture") else masking(run.params))
+        redirection.enter(run.id, None if run.options.get("no_capture") else run.mask)
 
     @hookimpl
     def flowkit_run_ended(self, report: RunReport) -> None:
@@ -443,7 +393,7 @@ def flowkit_run_options() -> list[Flag]:
 @hookimpl
 def flowkit_configure(session: Session) -> None:
     """Register what remembers this session's runs."""
-    session.plugins.register(Capturing(), "capture-state")
+    session.plugins.register(Capturing(), "capture:state")
 
 
 @hookimpl(tryfirst=True)

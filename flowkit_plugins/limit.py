@@ -146,7 +146,7 @@ def flowkit_configure(session: Session) -> None:
     """Register what this session's settings say of limits."""
     settings = session.settings
     state = Limits(settings.section("limits"), f"[tool.flowkit.limits] in {settings.place}")
-    session.plugins.register(state, "limit-state")
+    session.plugins.register(state, "limit:state")
 
 
 @hookimpl

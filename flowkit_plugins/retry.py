@@ -202,7 +202,7 @@ def flowkit_task_options() -> list[Option]:
 @hookimpl
 def flowkit_configure(session: Session) -> None:
     """Register what is remembered during this session; chance comes from the session's source."""
-    session.plugins.register(Retries(session.random.random), "retry-state")
+    session.plugins.register(Retries(session.random.random), "retry:state")
 
 
 def read(written: object) -> Retry | None:

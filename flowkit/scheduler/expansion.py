@@ -21,6 +21,7 @@ class Piece:
     """One list of an axis: known, known to be missing, or not read yet.
 
     Attributes:
+        axis: The axis it is a list of.
         ids: The ids of its elements; None while it is not known, or if it is missing.
         indices: The positions that are wanted.
         blocked: The node that stands for the missing list's cause, or None.
@@ -28,6 +29,7 @@ class Piece:
         waiters: Collectors to be told, with how far each had come.
     """
 
+    axis: AxisState
     ids: Sequence[str] | None = None
     indices: Sequence[int] = ()
     blocked: Node | None = None
@@ -60,7 +62,7 @@ class AxisState:
         """Return the list at the coordinates of the source's node."""
         found = self.pieces.get(coords)
         if found is None:
-            found = self.pieces[coords] = Piece()
+            found = self.pieces[coords] = Piece(self)
         return found
 
 

@@ -227,7 +227,8 @@ class Scheduler:
             other = state.fallback.nodes[project(coords, state.fallback_pick)]
             other.callers += 1
             other.holders += 1
-        if task.is_fallback:
+        needless = task.is_fallback and not state.callers and task not in self.graph.targets
+        if task.is_fallback and state.callers:
             waiting += 1
             open_callers = sum(1 for caller in state.callers if caller.expanding)
             node.callers += open_callers
@@ -236,7 +237,9 @@ class Scheduler:
             axis_state.unread += 1
             self.open += 1
         node.waiting = waiting
-        if not waiting:
+        if needless:
+            self._end_unrun(node, State.SKIPPED, "not needed")
+        elif not waiting:
             self._unlocked.append(node)
         return node
 
@@ -310,7 +313,7 @@ class Scheduler:
         node.error = event.error
         self._leave(node)
         state = self.states[node.task]
-        if state.fallback is None or node.task.flow in self.stopped:
+        if state.fallback is None:
             self._fail(node)
             return
         other = state.fallback.nodes[project(node.coords, state.fallback_pick)]
@@ -330,6 +333,7 @@ class Scheduler:
             node.stand_in = other
             self._settle(node)
         else:
+            node.stand_in = None  # it may have had one, whose value was lost
             self._fail(node)
 
     def _fail(self, node: Node) -> None:
@@ -392,55 +396,61 @@ class Scheduler:
         if state.fallback is not None and not node.told and node.state is not State.FAILED and at_element:
             self._not_called(state.fallback.nodes[project(node.coords, state.fallback_pick)])
         node.told = True
-        if not node.hollow:
-            self._let_go(state, node)
+        free = [] if node.hollow else self._let_go(state, node)
         if not node.holders:
-            self._release(node)
+            free.insert(0, node)
+        if free:
+            self._release(free)
 
     def _not_called(self, node: Node) -> None:
         """One caller less; with none left the fallback is not needed."""
         node.callers -= 1
         node.holders -= 1
         if not node.holders and node.settled:
-            self._release(node)
+            self._release([node])
         if not node.callers and not node.called and node.state is State.WAITING:
             self._end_unrun(node, State.SKIPPED, "not needed")
 
-    def _let_go(self, state: TaskState, node: Node) -> None:
-        """The node needs its inputs no longer."""
+    def _let_go(self, state: TaskState, node: Node) -> list[Node]:
+        """The node needs its inputs no longer; return those that nobody else needs."""
+        free: list[Node] = []
         if len(node.coords) < len(state.sources):
-            return  # it stands for a list that is missing, and never had inputs
+            return free  # it stands for a list that is missing, and never had inputs
         for link in state.links:
             if link.holds:
                 for up in self._ups(link, node):
                     up.holders -= 1
                     if not up.holders:
-                        self._release(up)
+                        free.append(up)
         for axis_state, pick, takes in state.sources:
             if takes:
                 up = self.states[axis_state.axis.source].nodes[project(node.coords, pick)]
                 up.holders -= 1
                 if not up.holders:
-                    self._release(up)
+                    free.append(up)
+        return free
 
-    def _release(self, node: Node) -> None:
-        if node.stand_in is not None:
-            node.stand_in.holders -= 1
-            if not node.stand_in.holders:
-                self._release(node.stand_in)
-        if node.state is State.SUCCEEDED:
-            if node.hollow:
-                node.hollow = False
-                self._let_go(self.states[node.task], node)
-            self._out.append(Release(node))
+    def _release(self, free: list[Node]) -> None:
+        """Release values that nobody needs, and what was kept for their sake alone."""
+        while free:
+            node = free.pop()
+            other = node.stand_in
+            if other is not None:
+                other.holders -= 1
+                if not other.holders:
+                    free.append(other)
+            if node.state is State.SUCCEEDED:
+                self._out.append(Release(node))
+                if node.hollow:
+                    node.hollow = False
+                    free += self._let_go(self.states[node.task], node)
 
     def _judge_unlocked(self) -> None:
         """Decide what becomes of the nodes that wait for nothing any more."""
         unlocked, self._unlocked = self._unlocked, []
         if len(unlocked) > 1:
             unlocked.sort(key=_definition)
-            unlocked.reverse()
-        push = self.capacity.push
+        ready: list[Node] = []
         for node in unlocked:
             if node.state is not State.WAITING:
                 continue
@@ -455,6 +465,9 @@ class Scheduler:
                     self._end_unrun(node, verdict.state, verdict.reason)
                     continue
             node.become(State.READY)
+            ready.append(node)
+        push = self.capacity.push
+        for node in reversed(ready):
             push(node)
 
     def _held_back(self, task: BoundTask) -> bool:
@@ -493,6 +506,8 @@ class Scheduler:
         axis_state = self._axes[event.axis]
         coords = event.node.coords
         piece = axis_state.piece(coords)
+        if piece.known:
+            return
         if event.error is not None:
             piece.blocked = event.node
             piece.error = event.error
@@ -549,43 +564,35 @@ class Scheduler:
         for user in state.users:
             if user.expanding:
                 node.holders += 1
-        if missing.error is not None and self._first_to_take(state, missing):
+        if missing.error is not None and any(takes and a is missing.axis for a, _, takes in state.sources):
             node.error = missing.error
             node.become(State.FAILED)
             self._out.append(Announce(node))
             self._fail(node)
             return
         if missing.error is not None:
-            failed = self._taker(missing, state)
-            node.roots = roots(failed) if failed else ()
-            self._end_unrun(node, State.UPSTREAM, root_reason(failed) if failed else str(missing.error))
-            return
-        how = ending(cause)
-        if cause.state is State.NOT_RUN:
-            self._end_unrun(node, State.NOT_RUN, cause.reason)
-        elif how is Ending.SKIPPED:
+            node.roots = self._roots_above(state, coords, missing)
+            self._end_unrun(node, State.UPSTREAM, root_reason(node) if node.roots else str(missing.error))
+        elif cause.state is State.NOT_RUN or cause.succeeded:
+            self._end_unrun(node, State.NOT_RUN, cause.reason or self.stopped[cause.task.flow])
+        elif ending(cause) is Ending.SKIPPED:
             self._end_unrun(node, State.SKIPPED, _was_skipped(cause))
         else:
-            node.roots = roots(cause)
-            self._end_unrun(node, State.UPSTREAM, root_reason(cause))
+            causes = [a.piece(()).blocked for a, pick, _ in state.sources if not pick] if not coords else [cause]
+            node.roots = tuple(dict.fromkeys(root for c in causes if c is not None for root in roots(c)))
+            self._end_unrun(node, State.UPSTREAM, root_reason(node))
 
-    def _first_to_take(self, state: TaskState, missing: Piece) -> bool:
-        """Whether the task itself maps over the value that is no list, rather than inheriting that."""
-        return any(
-            takes and any(p is missing for p in axis_state.pieces.values())
-            for axis_state, _, takes in state.sources
-        )
-
-    def _taker(self, missing: Piece, below: TaskState) -> Node | None:
-        for axis_state, _, _ in below.sources:
-            if any(p is missing for p in axis_state.pieces.values()):
-                for carrier in axis_state.carriers:
-                    if carrier is below:
-                        return None
-                    for node in carrier.nodes.values():
-                        if node.error is missing.error:
-                            return node
-        return None
+    def _roots_above(self, state: TaskState, coords: Coords, missing: Piece) -> tuple[Node, ...]:
+        """Return the nodes above that failed because a value is no list."""
+        ups = [(link.up, link.pick) for link in state.links]
+        ups += [(self.states[a.axis.source], pick) for a, pick, takes in state.sources if takes]
+        found: dict[Node, None] = {}
+        for up, pick in ups:
+            if any(a is missing.axis for a, _, _ in up.sources):
+                picked = coords if pick is None else tuple([coords[i] for i in pick if i < len(coords)])
+                node = up.nodes.get(picked)
+                found.update(dict.fromkeys(roots(node) if node is not None else ()))
+        return tuple(found)
 
     def _resume_gathering(self, node: Node, edge: Edge, before: Coords) -> None:
         """A list that a collector waited for is known: hang it on the elements, and on further lists."""
@@ -627,7 +634,7 @@ class Scheduler:
             for node in up.nodes.values():
                 node.holders -= 1
                 if not node.holders and node.settled:
-                    self._release(node)
+                    self._release([node])
         if state.fallback is not None:
             for node in state.fallback.nodes.values():
                 self._not_called(node)
@@ -637,7 +644,7 @@ class Scheduler:
     def _on_put_back(self, event: NodePutBack) -> None:
         node = event.node
         self._leave(node)
-        if node.task.flow in self.stopped:
+        if self._held_back(node.task):
             node.become(State.NOT_RUN)
             node.reason = self.stopped[node.task.flow]
             self._settle(node)
@@ -659,7 +666,7 @@ class Scheduler:
         node = event.node
         self._leave(node)
         node.become(State.WAITING)
-        if node.task.flow in self.stopped:
+        if any(self._held_back(each.task) for each in (node, *event.missing)):
             self._end_unrun(node, State.NOT_RUN, self.stopped[node.task.flow])
             return
         node.forced = True  # it was found out already that it must be called
@@ -675,7 +682,29 @@ class Scheduler:
             self._unlocked.append(node)
 
     def _on_value_lost(self, event: ValueLost) -> None:
-        self._compute_again(event.node)
+        """A list cannot be read: have it computed again, upon which it is asked for again."""
+        node, other = event.node, event.node.stand_in
+        if not node.settled:
+            return  # it is being computed again already, for somebody else
+        if self._held_back(node.task):
+            self._block(node)
+        elif other is None:
+            self._compute_again(node)
+        else:
+            self._hold_again(node)
+            self.open += 1
+            node.settled = False
+            _wait_for(other, node)
+            if other.settled:
+                self._compute_again(other)
+
+    def _block(self, node: Node) -> None:
+        """The lists of a node that succeeded will not be read any more."""
+        for axis_state in self.states[node.task].expands:
+            piece = axis_state.piece(node.coords)
+            if not piece.known:
+                piece.blocked = node
+                self._known(axis_state, node.coords, piece)
 
     def _compute_again(self, node: Node) -> None:
         if not node.hollow:
@@ -688,13 +717,16 @@ class Scheduler:
 
     def _hold_again(self, node: Node) -> None:
         state = self.states[node.task]
-        for link in state.links:
-            if link.holds:
-                for up in self._ups(link, node):
-                    up.holders += 1
-        for axis_state, pick, takes in state.sources:
-            if takes:
-                self.states[axis_state.axis.source].nodes[project(node.coords, pick)].holders += 1
+        ups = [up for link in state.links if link.holds for up in self._ups(link, node)]
+        ups += [
+            self.states[axis_state.axis.source].nodes[project(node.coords, pick)]
+            for axis_state, pick, takes in state.sources
+            if takes
+        ]
+        for up in ups:
+            if not up.holders and up.stand_in is not None:
+                up.stand_in.holders += 1
+            up.holders += 1
 
     def _on_attempt_started(self, event: AttemptStarted) -> None:
         deadline = event.node.task.deadline
@@ -766,8 +798,6 @@ class Scheduler:
             for node in state.nodes.values():
                 if node.state in (State.WAITING, State.READY, State.PARKED) and not node.settled:
                     self._end_unrun(node, State.NOT_RUN, reason)
-                elif node.state is State.FAILED and not node.settled:
-                    self._settle(node)
 
     @property
     def running(self) -> Iterable[Node]:
@@ -799,15 +829,3 @@ def _ignore(piece: Piece, coords: Coords) -> None:
 
 def _unexpected(piece: Piece, coords: Coords) -> None:
     raise AssertionError("a collector was unlocked before all of its lists were known")
-
-
-def sanity(scheduler: Scheduler) -> None:
-    """Raise AssertionError if the books do not balance; for tests, which call it after every event."""
-    nodes = [n for state in scheduler.states.values() for n in state.nodes.values()]
-    unsettled = sum(not n.settled for n in nodes)
-    unread = sum(a.unread for a in scheduler._axes.values())
-    assert scheduler.open == unsettled + unread, (scheduler.open, unsettled, unread)
-    running = {n for n in nodes if n.state is State.RUNNING}
-    assert running == set(scheduler.running)
-    assert all(n.state in ENDED for n in nodes if n.settled)
-    assert not scheduler.finished or unsettled == 0

@@ -201,9 +201,8 @@ def _by_trigger(trigger: str, nodes: Sequence[Node]) -> Verdict:
         causes = [n for n, e in zip(nodes, endings, strict=True) if e in (Ending.FAILED, Ending.UPSTREAM)]
         found = tuple(dict.fromkeys(r for n in causes for r in roots(n)))
         return Verdict(State.UPSTREAM, root_reason(causes[0]), found)
-    wanted_failure = trigger in ("all_failed", "any_failed")
+    # No failure is in the way, else it were UPSTREAM: it is a skip, or a success where failure is wanted.
     for node, how in zip(nodes, endings, strict=True):
-        bad = Ending.FAILED if wanted_failure else Ending.SUCCEEDED
-        if how is not bad and how is not Ending.UPSTREAM:
+        if how is Ending.SKIPPED or (how is Ending.SUCCEEDED and trigger in ("all_failed", "any_failed")):
             return Verdict(State.SKIPPED, _ended(node))
     return Verdict(State.SKIPPED, "nothing above it")

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowkit.hookspecs import Flag, Option, hookimpl
+from flowkit.services import Before
 from flowkit_plugins.cache.policy import ON, Cache, read
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import click
 
     from flowkit.session import Session
@@ -138,12 +141,21 @@ def flowkit_configure(session: Session) -> None:
         session.clock,
         refresh=frozenset(name for name in refresh if name) if refresh else None,
         with_environment=session.settings["cache.environment"],
-        planning=bool(session.flags.get("plan")),
         digest_hook=session.plugins.caller("flowkit_digest", first=True),
     )
     session.services[Storage] = storage
     session.services[Reuse] = reuse
+    session.services.setdefault(Before, storage)
     session.plugins.register(reuse, "cache:reuse")
+
+
+@hookimpl
+def flowkit_imported(modules: Sequence[ModuleType]) -> None:
+    """Note the state of each file as it was executed, so that a later edit is not taken for its code."""
+    from flowkit_plugins.cache.fingerprint import remember_import
+
+    for module in modules:
+        remember_import(module)
 
 
 @hookimpl

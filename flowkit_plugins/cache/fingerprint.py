@@ -77,6 +77,7 @@ class Fingerprint(NamedTuple):
 
         Raises:
             ValueError: It is something else.
+
         """
         try:
             parts = {str(key): Part(*values) for key, values in document["parts"].items()}
@@ -105,6 +106,7 @@ class Fingerprinter:
             ``site-packages`` (an editable install) is too.
         memo: Hashes of definitions, kept between runs.
         digest: The content of a value as text; raises for a value that has none.
+
     """
 
     def __init__(
@@ -115,7 +117,7 @@ class Fingerprinter:
         digest: Callable[[object], str],
     ) -> None:
         self.memo = SourceMemo() if memo is None else memo
-        self._roots = [os.path.join(os.path.abspath(root), "") for root in user_roots]  # noqa: PTH100, PTH118
+        self._roots = [os.path.join(os.path.abspath(root), "") for root in user_roots]
         self._reach = Reach(Ownership(user_roots), self.memo, digest)
         # By identity, with the function itself, so that the identity stays taken.
         self._known: dict[int, tuple[object, Fingerprint]] = {}
@@ -133,6 +135,7 @@ class Fingerprinter:
                 is the task's own code, and the wrappers are code it reaches.
             stop: Says of a function, class, module or constant's value that it shall not count,
                 nor what it reaches.
+
         """
         if stop is not None:
             return self._compute(function, stop)
@@ -148,7 +151,7 @@ class Fingerprinter:
                 code = function.__code__
                 file = self._shown(code.co_filename)
                 part = Part(hashed, "body", function.__name__, file, code.co_firstlineno)
-                return Fingerprint(fold(_FORMAT, hashed), {BODY: part})
+                return Fingerprint(hashed, {BODY: part})
         wrappers: list[object] = []
         inner = function
         while (wrapped := getattr(inner, "__wrapped__", None)) is not None:
@@ -161,7 +164,8 @@ class Fingerprinter:
         else:
             root = self._reach.around(getattr(function, "__name__", "task"), inner)
         if not root.edges and not wrappers:
-            return Fingerprint(fold(_FORMAT, root.hash), {BODY: self._part(root, "")})
+            # The hash of a map of one is that one: no other map is hashed to a text like it.
+            return Fingerprint(root.hash, {BODY: self._part(root, "")})
         if wrappers or stop:
             reached = self._reach_from(root, wrappers, stop)
         else:
@@ -228,9 +232,9 @@ class Fingerprinter:
     def _shown(self, file: str) -> str:
         shown = self._files.get(file)
         if shown is None:
-            path = os.path.abspath(file) if file and not file.startswith("<") else file  # noqa: PTH100
+            path = os.path.abspath(file) if file and not file.startswith("<") else file
             roots = [root for root in self._roots if path.startswith(root)]
-            shown = path[max(map(len, roots)) :] if roots else os.path.basename(path)  # noqa: PTH119
+            shown = path[max(map(len, roots)) :] if roots else os.path.basename(path)
             self._files[file] = shown
         return shown
 

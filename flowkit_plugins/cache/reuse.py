@@ -43,7 +43,6 @@ class Reuse:
         clock: The run's clock.
         refresh: Names of tasks that run again; an empty set means all; None means none.
         with_environment: Whether installed versions count.
-        planning: Whether nothing will be called: no lock is taken.
         digest_hook: Asked for the content of values of unknown types.
     """
 
@@ -55,14 +54,13 @@ class Reuse:
         *,
         refresh: frozenset[str] | None = None,
         with_environment: bool = False,
-        planning: bool = False,
         digest_hook: Callable[[object], object] | None = None,
     ) -> None:
         self._storage = storage
         self._root = root
         self._clock = clock
         self._refresh = refresh
-        self._planning = planning
+        self._planning = False
         self._hook = digest_hook
         self._environment = environment() if with_environment else ""
         self._memory = FileMemory()
@@ -76,6 +74,12 @@ class Reuse:
         self._run: RunInfo
 
     # Around the run
+
+    @hookimpl
+    def flowkit_plan_started(self, run: RunInfo) -> None:
+        """Get ready to answer without taking locks."""
+        self._planning = True
+        self.flowkit_run_started(run)
 
     @hookimpl
     def flowkit_run_started(self, run: RunInfo) -> None:
@@ -95,7 +99,7 @@ class Reuse:
     @hookimpl(trylast=True)
     def flowkit_run_ended(self, report: RunReport) -> None:
         """Write what is still to be written, and say what could not be."""
-        for _, flight in self._pending.values():
+        for _, flight in list(self._pending.values()):
             if flight is not None:
                 flight.release()
         self._pending.clear()
@@ -177,7 +181,7 @@ class Reuse:
         age = max(0.0, self._clock.wall().timestamp() - trace.created)
         reason = f"{words(age)} ago" if age >= 1 else "just now"
         if trace.kind == "skipped":
-            return KnownNode(skipped=trace.reason, reason=reason, saved=trace.took)
+            return KnownNode(skipped=trace.reason, reason=reason, saved=trace.took, key=trace.key)
         known = Known(trace.digest)
         ids: dict[str | None, Sequence[str]] | None = None
         if trace.body is not None:
@@ -187,9 +191,9 @@ class Reuse:
             ids = {name: pair[0] for name, pair in known.elements.items()}
         self.keys.known[node] = known
         if trace.kind == "hollow":
-            return KnownNode(value=None, reason=reason, saved=trace.took)
+            return KnownNode(value=None, reason=reason, saved=trace.took, key=trace.key)
         handle = Handle(partial(self._fetch, trace), elements=ids)
-        return KnownNode(value=handle, reason=reason, saved=trace.took)
+        return KnownNode(value=handle, reason=reason, saved=trace.took, key=trace.key)
 
     def _fetch(self, trace: Trace) -> object:
         found = self._storage.value(trace)
@@ -322,7 +326,7 @@ class Reuse:
         if kind == "success" and self._storage.works:
             ids = {name: pair[0] for name, pair in known.elements.items()} or None
             handle = Handle(partial(self._fetch, trace), elements=ids)
-        return Kept(same=same, handle=handle, note=note)
+        return Kept(same=same, handle=handle, note=note, key=key)
 
     @staticmethod
     def _body(known: Known) -> str | None:

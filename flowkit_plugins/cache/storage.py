@@ -134,11 +134,24 @@ class Storage:
 
     def last(self, node: Node) -> Last | None:
         """Return the last success of a node, whatever its key."""
-        path = node.task.flow.path
+        return self._last_of(node.task.flow.path).get(node.id)
+
+    def _last_of(self, path: str) -> dict[str, Last]:
         found = self._lasts.get(path)
         if found is None:
             found = self._lasts[path] = self._try(lambda: self.traces.last(path), {})
-        return found.get(node.id)
+        return found
+
+    def took(self, node: str) -> float | None:
+        """Return the seconds a node (full id) took the last time; see ``services.Before``."""
+        path, _, name = node.rpartition("::")
+        found = self._last_of(path).get(name)
+        return found.took if found is not None else None
+
+    def count(self, task: str) -> int:
+        """Return how many elements a mapped task had the last time; see ``services.Before``."""
+        path, _, name = task.rpartition("::")
+        return sum(1 for node in self._last_of(path) if node.startswith(f"{name}["))
 
     def holds(self, blob: str) -> bool:
         """Whether there is a row for a blob; all rows are read at once."""
@@ -210,7 +223,6 @@ class Storage:
                 then()
             return
         self._fresh[trace.key] = trace
-        self._lasts.setdefault(trace.node.partition("::")[0], {})
         if code.hex not in self._code_known:
             self._code_known.add(code.hex)
             self._code[code.hex] = code.parts

@@ -105,7 +105,7 @@ class Wanted:
 
 def _one_of(flag: str, value: object, known: Sequence[str]) -> str:
     if value not in known:
-        raise OptionError.unknown("value", str(value), flag, known)
+        raise OptionError(f"{flag}={value}: one of {', '.join(known)}", remedy=f"Write {flag} {known[0]}.")
     return str(value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from flowkit.graph import BoundTask
 from flowkit.reports import BAD, Attempt, NodeReport, RunReport, TeardownReport
@@ -145,7 +146,7 @@ def rerun(node: NodeReport, command: str) -> str:
 def _target(node: NodeReport) -> str:
     """Return the flow as it is named from here: its path is relative to the root folder."""
     flow = node.task.flow
-    if flow.file is None or os.path.exists(flow.path):
+    if flow.file is None or Path(flow.path).exists():
         return flow.path
     return os.path.relpath(flow.file)
 

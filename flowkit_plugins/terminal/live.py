@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import IO, TYPE_CHECKING, Any, Protocol, cast
+from typing import IO, TYPE_CHECKING, Protocol, cast
 
 from flowkit.hookspecs import hookimpl
 from flowkit.reports import Attempt
@@ -20,6 +20,8 @@ from flowkit_plugins.terminal.progress import Progress
 from flowkit_plugins.terminal.style import MINUTE, Screen, cells, clean, fit, took
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from flowkit.clock import Clock
     from flowkit.graph import BoundTask
     from flowkit.scheduler import Node
@@ -197,8 +199,8 @@ class BlockPainter:
         self._screen.write(self._rest)
 
     @staticmethod
-    def _text(rows: Sequence[str]) -> Any:
-        from rich.text import Text
+    def _text(rows: Sequence[str]) -> Text:
+        from rich.text import Text  # noqa: F811 - the one above is for the type checker
 
         return Text.from_ansi("\n".join(rows), no_wrap=True, overflow="crop")
 

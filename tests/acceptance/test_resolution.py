@@ -19,15 +19,15 @@ def test_a_task_is_still_the_same_function():
 
 
 def test_nothing_happens_at_import_time_but_registration(project):
-    project.write("m.py", "from flowkit import task\n@task\ndef a(): raise SystemExit('called')\n")
+    project.write("registers_only.py", "from flowkit import task\n@task\ndef a(): raise SystemExit('called')\n")
     sys.path.insert(0, str(project.root))
     try:
-        import m
+        import registers_only
 
-        assert callable(m.a)
+        assert callable(registers_only.a)
     finally:
         sys.path.remove(str(project.root))
-        sys.modules.pop("m", None)
+        sys.modules.pop("registers_only", None)
 
 
 def test_an_argument_takes_the_task_of_its_name(flow):

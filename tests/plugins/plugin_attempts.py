@@ -9,6 +9,7 @@ from random import Random
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from flowkit.secrets import masking
 from flowkit.declarations import Declaration
 from flowkit.graph import BoundFlow, BoundTask, Graph
 from flowkit.plugins import Plugins
@@ -40,7 +41,8 @@ def a_run(
     **options: object,
 ) -> RunInfo:
     return RunInfo(
-        run_id, a_graph(), params or {}, "threads", 4, NOON, 0.0, NOON, str(root), options
+        run_id, a_graph(), params or {}, "threads", 4, NOON, 0.0, NOON, str(root), options,
+        mask=masking(params or {}),
     )
 
 

@@ -199,7 +199,7 @@ def test_a_run_that_ended_is_forgotten(session, decide):
 
 def test_nothing_is_remembered_of_tasks_without_within(session, decide):
     decide(failed())
-    assert session.plugins.manager.get_plugin("retry-state")._began == {}
+    assert session.plugins.manager.get_plugin("retry:state")._began == {}
 
 
 # --- RetryAfter -------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ checks that the books balance after every word.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,11 +31,6 @@ from flowkit.scheduler.events import (
     ValueLost,
 )
 from flowkit.scheduler.states import ENDED
-
-#: Multiplies the number of generated examples: ``FLOWKIT_SOAK=50 pytest tests/scheduler``.
-SOAK = int(os.environ.get("FLOWKIT_SOAK", "1"))
-EXAMPLES = 100 * SOAK
-
 
 @dataclass
 class Sketch:

@@ -39,7 +39,7 @@ def attribute(value: object, name: str) -> Any:
     """Return an attribute without asking ``__getattr__``; None if there is none to be had."""
     try:
         return object.__getattribute__(value, name)
-    except Exception:  # noqa: BLE001 - a proxy may raise anything while it stands for nothing
+    except Exception:
         return None
 
 
@@ -49,7 +49,8 @@ class Shape:
     def __init__(self, reach: Reach, edge: Callable[[str, Node], None]) -> None:
         self._reach = reach
         self._edge = edge
-        self._open: list[int] = []
+        # Where each value was met first, and the value, so that its identity stays taken.
+        self._met: dict[int, tuple[int, object]] = {}
 
     def constant(self, value: object, label: str) -> tuple[str, bool]:
         """Return a value's hash, and whether it can only be told by its type."""
@@ -62,16 +63,16 @@ class Shape:
         Args:
             value: Any object.
             label: How the code calls it; the labels of its pieces start with it.
+
         """
-        if is_scalar(value) or not self.holds_code(value):
+        if is_scalar(value) or len(self._met) > _MOST or not self.holds_code(value):
             return self._leaf(value)
-        if id(value) in self._open:
-            return f"cycle {len(self._open) - self._open.index(id(value))}"
-        self._open.append(id(value))
-        try:
-            return self._apart(value, label)
-        finally:
-            self._open.pop()
+        if isinstance(value, FunctionType | type | MethodType):
+            return fold("code", *self._follow(value, label))
+        if id(value) in self._met:
+            return f"met {self._met[id(value)][0]}"
+        self._met[id(value)] = (len(self._met), value)
+        return self._apart(value, label)
 
     def holds_code(self, value: object) -> bool:
         """Return whether a value must be taken apart: there is code of the user's in it.
@@ -128,18 +129,27 @@ class Shape:
         if cls is dict or cls is MappingProxyType:
             return fold("dict", *self._items(value.items(), label))
         if cls is set or cls is frozenset:
-            ordered = sorted(value, key=lambda item: getattr(item, "__qualname__", ""))
-            texts = [self.text(item, f"{label}[{at}]") for at, item in enumerate(ordered)]
-            return fold(cls.__name__, *sorted(texts))
+            return fold(cls.__name__, *self._members(value, label))
         if isinstance(value, partial):
             given = [("func", value.func), ("args", value.args), ("keywords", value.keywords)]
             return fold("partial", *self._items(given, label))
         if isinstance(value, GenericAlias | UnionType) or attribute(value, "__origin__"):
             parts = [("of", attribute(value, "__origin__")), ("args", value.__args__)]
             return fold("alias", *self._items(parts, label))
-        if isinstance(value, FunctionType | type | MethodType) or attribute(value, "__wrapped__"):
+        if attribute(value, "__wrapped__"):
             return fold("code", *self._follow(value, label))
         return self._instance(value, label)
+
+    def _members(self, value: set[Any] | frozenset[Any], label: str) -> Iterator[str]:
+        """Yield the members of a set in an order that the hash seed does not decide."""
+        for at, item in enumerate(sorted(value, key=self._sight)):
+            yield self.text(item, f"{label}[{at}]")
+
+    def _sight(self, value: object) -> str:
+        """Return what is seen of a value without going into it."""
+        named = str(attribute(value, "__qualname__") or value.__class__.__qualname__)
+        inner = [value, *(value if isinstance(value, tuple) else ()), *_attributes(value).values()]
+        return fold(named, *[self._leaf(item) for item in inner if is_scalar(item)])
 
     def _items(self, items: Iterable[tuple[Any, Any]], label: str) -> Iterator[str]:
         for key, value in items:
@@ -159,7 +169,9 @@ class Shape:
         texts = [cls.__qualname__]
         if isinstance(value, dict):
             texts += self._items(dict.items(value), label)
-        elif isinstance(value, _SEQUENCES):
+        elif isinstance(value, set | frozenset):
+            texts += self._members(value, label)
+        elif isinstance(value, list | tuple):
             texts += [self.text(item, f"{label}[{at}]") for at, item in enumerate(value)]
         elif isinstance(value, int | float | complex | str | bytes):
             texts.append(self._leaf(value))

@@ -28,6 +28,7 @@ def grow_function(reach: Reach, node: Node, function: FunctionType, *, task: boo
         function: Its function.
         task: Whether it is taken as a task, whose arguments are given by flowkit: defaults
             then count by their value, as input, and not as code.
+
     """
     code = function.__code__
     node.file = code.co_filename

@@ -29,6 +29,7 @@ def locate(module: str, *, beside: str) -> str | None:
         module: Its full name.
         beside: The importing file, whose folder is looked in first: a flow's helpers are
             importable only while it loads.
+
     """
     folders: Sequence[str] | None = [str(Path(beside).parent), *sys.path]
     name = ""
@@ -53,6 +54,7 @@ def parted(binding: str, package: str) -> tuple[str, str]:
 
     Raises:
         ImportError: A relative import leads out of ``package``.
+
     """
     rest = binding.lstrip(".")
     dots = binding[: len(binding) - len(rest)]

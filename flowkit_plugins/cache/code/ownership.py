@@ -26,7 +26,7 @@ class Ownership:
 
     def __init__(self, user_roots: Sequence[Path]) -> None:
         # As given too: what the user's code derives from ``__file__`` is not resolved.
-        given = [os.path.join(os.path.abspath(root), "") for root in user_roots]  # noqa: PTH100, PTH118
+        given = [os.path.join(os.path.abspath(root), "") for root in user_roots]
         # The innermost first.
         self._roots = sorted({*map(_directory, user_roots), *given}, key=len, reverse=True)
         self._files: dict[str, bool] = {}
@@ -69,7 +69,7 @@ class Ownership:
             return self.file(str(module.__file__))
         if module.__name__ == "__main__":
             return True
-        return any(self._decide(os.path.join(path, "")) for path in getattr(module, "__path__", ()))  # noqa: PTH118
+        return any(self._decide(os.path.join(path, "")) for path in getattr(module, "__path__", ()))
 
     def class_(self, cls: type) -> bool:
         """Return whether a class was made in the user's code."""
@@ -120,4 +120,4 @@ def _installed(path: str) -> bool:
 
 
 def _directory(path: object) -> str:
-    return os.path.join(os.path.realpath(str(path)), "")  # noqa: PTH118
+    return os.path.join(os.path.realpath(str(path)), "")

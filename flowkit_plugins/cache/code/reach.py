@@ -98,7 +98,7 @@ class Reach:
         """Return a value's digest, or None where it has none."""
         try:
             return self._digest(value)
-        except Exception:  # noqa: BLE001 - the user's own __reduce__ is called in there
+        except Exception:
             return None
 
     def loaded(self, module: str, filename: str = "") -> ModuleType | None:
@@ -131,6 +131,7 @@ class Reach:
             chain: The name and the attributes after it, as the code has them.
             names: The globals of the code.
             filename: The file of the code.
+
         """
         key = (id(names), chain)
         found = self._found.get(key)
@@ -223,6 +224,7 @@ class Reach:
             value: Any object.
             home: What binds the value, and under which name. Together they tell one constant
                 from another.
+
         """
         if isinstance(value, FunctionType):
             if self.ownership.function(value):

@@ -62,7 +62,7 @@ def remember_import(module: ModuleType) -> None:
     except OSError:
         return
     stamp = Stamp(state.st_size, state.st_mtime_ns)
-    _imported[os.path.abspath(file)] = _Imported(stamp, vars(module))  # noqa: PTH100
+    _imported[os.path.abspath(file)] = _Imported(stamp, vars(module))
 
 
 def namespace(cls: type) -> dict[str, Any] | None:
@@ -162,7 +162,7 @@ class SourceMemo:
         files = {
             path: record.document()
             for path, record in self._records.items()
-            if _settled(record.stamp, now) and os.path.exists(path)  # noqa: PTH110
+            if _settled(record.stamp, now) and os.path.exists(path)
         }
         return json.dumps({"walker": WALKER, "files": files}, separators=(",", ":"))
 
@@ -190,9 +190,9 @@ class Source:
     @classmethod
     def open(cls, filename: str, memo: SourceMemo) -> Source | None:
         """Return the source of ``co_filename``, or None if there is none that can be trusted."""
-        path = os.path.abspath(filename)  # noqa: PTH100
+        path = os.path.abspath(filename)
         try:
-            state = os.stat(path)  # noqa: PTH116
+            state = os.stat(path)
         except (OSError, ValueError):
             return cls._typed_in(filename)
         stamp = Stamp(state.st_size, state.st_mtime_ns)
@@ -206,7 +206,7 @@ class Source:
     def _typed_in(cls, filename: str) -> Source | None:
         """Return what a notebook or the prompt left with :mod:`linecache`, if anything."""
         cached: Any = linecache.cache.get(filename)
-        if cached is None or len(cached) < 4 or cached[1] is not None:  # noqa: PLR2004
+        if cached is None or len(cached) < 4 or cached[1] is not None:
             return None
         # Those names are given out once for each text; ``<string>`` is not.
         unique = "ipykernel" in filename or filename.startswith(("<ipython-", "<python-input-"))

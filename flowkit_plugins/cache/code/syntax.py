@@ -62,6 +62,7 @@ class Module:
         Args:
             qualname: ``co_qualname``.
             line: ``co_firstlineno``: the first decorator's line where there is one.
+
         """
         if qualname.rpartition(".")[2] == "<lambda>":
             found = self._lambdas_at(line)
@@ -148,6 +149,7 @@ def function_syntax(node: Def, *, method: bool) -> FunctionSyntax:
     Args:
         node: The definition.
         method: Whether it stands directly in a class.
+
     """
     args = node.args
     shape = [
@@ -206,7 +208,7 @@ def _hints(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     args = node.args
     every = [*args.posonlyargs, *args.args, *args.kwonlyargs]
     every += [arg for arg in (args.vararg, args.kwarg) if arg]
-    if node.returns is None and not any([arg.annotation for arg in every]):
+    if node.returns is None and not any(arg.annotation for arg in every):
         return ""
     texts = [f"{arg.arg}={text(arg.annotation, STRICT)}" for arg in every if arg.annotation]
     texts += [text(value, STRICT) for value in getattr(node, "type_params", ())]

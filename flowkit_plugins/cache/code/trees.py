@@ -63,6 +63,7 @@ def text(root: ast.AST, table: _Fields) -> str:
         table: The fields that count, by class: ``STRICT``, or ``LOOSE`` for the inside of a
             function, where hints run nothing. A class or a decorated function in there is strict
             again: whoever made it may look at its hints.
+
     """
     lines: list[str] = []
     # A stack of our own: a sum of 2,000 terms is a tree 2,000 deep.

@@ -1,0 +1,188 @@
+"""What a run would do to every node, and why. Nothing is called: only look-ups are asked.
+
+A node is known (``c``), has to run (``>``), or may have to (``?``): what it depends on runs, and it
+is kept if that gives the same as before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from flowkit.elements import NotAList
+from flowkit.hookspecs import Known, Later, Stale
+from flowkit.inputs import Gatherer, Inputs
+from flowkit.plugins import Plugins
+from flowkit.reports import RunInfo
+from flowkit.scheduler import Node, Scheduler, State
+from flowkit.scheduler.commands import Announce, Command, Expand, Start
+from flowkit.scheduler.events import Event, Expanded, NodeSkipped, NodeSucceeded, RunStarted
+from flowkit.services import Before
+from flowkit.values import ValueMissing
+
+KNOWN, RUNS, MAY_RUN, SKIPPED = "c", ">", "?", "s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What would happen to one node.
+
+    Attributes:
+        node: Its full id; ``f[…]`` stands for the elements of a list that is not known yet.
+        mark: ``c`` known, ``>`` runs, ``?`` may run, ``s`` is skipped.
+        reason: Why, in words.
+        took: Seconds it took the last time, or None.
+    """
+
+    node: str
+    mark: str
+    reason: str
+    took: float | None = None
+
+
+class Planner:
+    """Walks a graph as a run would, without calling anything.
+
+    Args:
+        run: What would be run.
+        plugins: Whose look-up is asked.
+        before: Knows how long nodes took, or None.
+    """
+
+    def __init__(self, run: RunInfo, plugins: Plugins, before: Before | None) -> None:
+        self._run = run
+        self._machine = Scheduler(run.graph, slots=1 << 30)
+        self._gatherer = Gatherer(self._machine)
+        self._lookup = plugins.caller("flowkit_node_lookup", first=True)
+        self._before = before
+        self._uncertain: dict[Node, None] = {}
+        self._hollow: set[Node] = set()
+        self._decisions: dict[Node, Decision] = {}
+        self._events: deque[Event] = deque()
+
+    def decide(self) -> list[Decision]:
+        """Return what would happen to each node, in definition order."""
+        self._events.append(RunStarted(0.0))
+        while self._events:
+            for command in self._machine.handle(self._events.popleft()):
+                self._carry_out(command)
+        self._needed_after_all()
+        ordered = sorted(self._decisions, key=lambda n: (n.task.order, n.coords))
+        found = [self._decisions[node] for node in ordered]
+        return found + list(self._unknown_elements())
+
+    def _carry_out(self, command: Command) -> None:
+        if isinstance(command, Start):
+            self._start(command.node)
+        elif isinstance(command, Expand):
+            self._expand(command)
+        elif isinstance(command, Announce):
+            self._announced(command.node)
+
+    def _start(self, node: Node) -> None:
+        if node.task.given is not None:
+            value = node.task.given(())
+            if node.task.constants.get("__mapped__"):
+                value = self._gatherer.stand_in(node, value)
+            self._gatherer.values[node] = value
+            self._events.append(NodeSucceeded(0.0, node))
+            return
+        above = self._uncertain_above(node)
+        if above is not None:
+            self._decide(node, MAY_RUN, f"depends on `{above.id}`; kept if its result is unchanged")
+            return
+        answer = self._lookup(node, Inputs(node, self._machine, self._gatherer)) if self._lookup else None
+        if isinstance(answer, Known):
+            self._known(node, answer)
+        elif isinstance(answer, (Stale, Later)):
+            self._decide(node, RUNS, answer.reason)
+        else:
+            self._decide(node, RUNS, "")
+
+    def _decide(self, node: Node, mark: str, reason: str) -> None:
+        """Note what happens to a node that may have another value afterwards."""
+        self._decisions[node] = self._decision(node, mark, reason)
+        self._uncertain[node] = None
+        self._events.append(NodeSucceeded(0.0, node))
+
+    def _decision(self, node: Node, mark: str, reason: str) -> Decision:
+        took = self._before.took(node.full_id) if self._before is not None else None
+        return Decision(node=node.full_id, mark=mark, reason=reason, took=took)
+
+    def _known(self, node: Node, answer: Known) -> None:
+        if answer.skipped is not None:
+            self._decisions[node] = self._decision(node, SKIPPED, answer.skipped)
+            self._events.append(NodeSkipped(0.0, node, answer.skipped))
+            return
+        self._decisions[node] = self._decision(node, KNOWN, f"cached {answer.reason}".rstrip())
+        if answer.value is None:
+            self._hollow.add(node)
+        else:
+            self._gatherer.values[node] = answer.value
+        self._events.append(NodeSucceeded(0.0, node))
+
+    def _uncertain_above(self, node: Node) -> Node | None:
+        if not self._uncertain:
+            return None
+        inputs = Inputs(node, self._machine, self._gatherer)
+        for edge, nodes in inputs.edges:
+            if edge.argument is None:
+                continue
+            for up in nodes:
+                if up in self._uncertain:
+                    return up
+        return next((source for _, source, _ in inputs.elements if source in self._uncertain), None)
+
+    def _expand(self, command: Expand) -> None:
+        node = command.node
+        if node in self._uncertain:
+            return  # its elements are known after it ran
+        try:
+            ids = self._gatherer.expand(node, command.axis)
+        except (ValueMissing, NotAList):
+            self._uncertain[node] = None
+            return
+        self._events.append(Expanded(0.0, node, command.axis, ids))
+
+    def _announced(self, node: Node) -> None:
+        """A node would not run if all above it succeeded; whether they do is not known."""
+        if node.task.given is not None or node.task.is_fallback:
+            return
+        above = self._uncertain_above(node)
+        if above is None:
+            self._decisions[node] = self._decision(node, SKIPPED, node.reason)
+        else:
+            self._decisions[node] = self._decision(node, MAY_RUN, f"depends on how `{above.id}` ends")
+
+    def _needed_after_all(self) -> None:
+        """A value that is good but was not stored is computed again where somebody needs it."""
+        for user in list(self._uncertain):
+            stack = [user]
+            while stack:
+                for _, ups in self._machine.upstreams(stack.pop()):
+                    for up in ups:
+                        if up in self._hollow:
+                            self._hollow.discard(up)
+                            reason = f"its result was not storable, and `{user.id}` needs it"
+                            self._decisions[up] = self._decision(up, RUNS, reason)
+                            stack.append(up)
+
+    def _unknown_elements(self) -> Iterator[Decision]:
+        """Yield a line for the tasks whose elements, or upstreams' elements, are not known yet."""
+        for task in sorted(self._run.graph.tasks, key=lambda t: t.order):
+            if task.given is not None:
+                continue
+            state = self._machine.states[task]
+            if not state.complete:
+                sources = [a.axis.source.name for a, _, _ in state.sources if not a.complete]
+                count = self._before.count(task.key) if self._before is not None else 0
+                last = f"; {count} the last time" if count else ""
+                yield Decision(
+                    node=f"{task.key}[…]", mark=MAY_RUN, reason=f"known after `{sources[0] if sources else '?'}`{last}"
+                )
+                continue
+            for node in state.nodes.values():
+                if node.state is State.WAITING and node not in self._decisions and not task.is_fallback:
+                    waits = next((e.source.name for e in task.edges), "?")
+                    yield self._decision(node, MAY_RUN, f"depends on `{waits}`")

@@ -1,0 +1,646 @@
+"""Parameters: where values come from, how text becomes what the annotation says, and what is refused (§3)."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+ECHO = """
+    @task
+    def echo(x: {annotation}): return x
+"""
+
+# Conversion
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text", "value"),
+    [
+        ("int", "3", 3),
+        ("float", "3", 3.0),
+        ("bool", "true", True),
+        ("bool", "no", False),
+        ("str", "3", "3"),
+        ("str", "[1]", "[1]"),
+        ("str | None", "null", "null"),
+        ("int | None", "null", None),
+        ("int | None", "3", 3),
+        ("list[float]", "[1,2,3,4]", [1.0, 2.0, 3.0, 4.0]),
+        ("dict[str, int]", '{"a": 1}', {"a": 1}),
+        ("set[int]", "[1, 1]", {1}),
+        ("tuple[int, str]", '[1, "a"]', (1, "a")),
+        ("Path", "a/b.csv", Path("a/b.csv")),
+        ("datetime.date", "2024-01-01", date(2024, 1, 1)),
+        ("datetime.datetime", "2024-01-01T00:00:00Z", datetime(2024, 1, 1, tzinfo=UTC)),
+        ("datetime.timedelta", "PT1H", timedelta(hours=1)),
+        ('Literal["a", "b"]', "a", "a"),
+        ("Any", "3", 3),
+        ("Any", "three", "three"),
+        ("bytes", "abc", b"abc"),
+    ],
+)
+def test_text_becomes_what_the_annotation_says(flow, monkeypatch, annotation, text, value):
+    monkeypatch.setenv("FLOWKIT_PARAM_X", text)  # read as -P is
+    got = flow(f"\nimport datetime\n@task\ndef echo(x: {annotation}): return x\n").value("echo")
+    assert got == value
+    assert type(got) is type(value)
+
+
+def test_text_of_the_command_line_becomes_what_the_annotation_says(flow, project):
+    flow("""
+        import datetime
+        @task
+        def f(since: datetime.date, bbox: list[int]): Path("x").write_text(f"{since!r} {bbox}")
+    """)
+    assert project.flowkit("run", "m.py", "-P", "since=2024-01-01", "-P", "bbox=[1,2,3,4]").exit_code == 0
+    assert project.read("x") == "datetime.date(2024, 1, 1) [1, 2, 3, 4]"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "given", "value"),
+    [("int", "3", 3), ("int", 3, 3), ("Path", "a", Path("a")), ("list[int]", ("1", 2), [1, 2]), ("float", 3, 3.0)],
+)
+def test_values_from_python_are_converted_too(flow, annotation, given, value):
+    got = flow(ECHO.format(annotation=annotation)).value("echo", params={"x": given})
+    assert got == value
+    assert type(got) is type(value)
+
+
+def test_an_unannotated_parameter_has_the_type_of_its_default(flow):
+    f = flow("""
+        @task
+        def f(n=3, name="x", ratio=0.5, on=False): return n, name, ratio, on
+    """)
+    given = {"n": "5", "name": "7", "ratio": "1", "on": "true"}
+    assert f.value("f", params=given) == (5, "7", 1.0, True)
+
+
+def test_with_neither_annotation_nor_default_it_is_json_if_it_parses_else_text(flow, project):
+    flow("""
+        @task
+        def f(a, b): Path("x").write_text(repr((a, b)))
+    """)
+    assert project.flowkit("run", "m.py", "-P", "a=[1, 2]", "-P", "b=[1").exit_code == 0
+    assert project.read("x") == "([1, 2], '[1')"
+
+
+def test_a_pydantic_model_is_a_parameters_type(flow):
+    f = flow("""
+        import pydantic
+        class Box(pydantic.BaseModel):
+            west: float
+            east: float = 1.0
+        @task
+        def f(box: Box): return type(box).__name__, box.west, box.east
+    """)
+    assert f.value("f", params={"box": {"west": "2"}}) == ("Box", 2.0, 1.0)
+
+
+def test_a_dataclass_is_a_parameters_type(flow):
+    f = flow("""
+        from dataclasses import dataclass
+        @dataclass
+        class Box:
+            west: float
+        @task
+        def f(box: Box): return type(box).__name__, box.west
+    """)
+    assert f.value("f", params={"box": {"west": "2"}}) == ("Box", 2.0)
+
+
+def test_a_model_is_typed_as_json_on_the_command_line(flow, project):
+    flow("""
+        import pydantic
+        class Box(pydantic.BaseModel):
+            west: float
+        @task
+        def f(box: Box): Path("x").write_text(repr(box.west))
+    """)
+    assert project.flowkit("run", "m.py", "-P", 'box={"west": 2}').exit_code == 0
+    assert project.read("x") == "2.0"
+
+
+def test_constraints_in_annotated_hold(flow):
+    f = flow("""
+        from pydantic import Field
+        @task
+        def f(n: Annotated[int, Field(ge=1)] = 1): return n
+    """)
+    assert f.value("f", params={"n": 2}) == 2
+    assert "'n'" in f.refusal(params={"n": 0})
+
+
+def test_an_enum_is_given_by_value(flow):
+    f = flow("""
+        import enum
+        class Mode(enum.Enum):
+            fast = "f"
+        @task
+        def f(mode: Mode): return mode.name
+    """)
+    assert f.value("f", params={"mode": "f"}) == "fast"
+
+
+def test_a_relative_path_stays_relative_to_the_current_folder(flow):
+    f = flow("""
+        @task
+        def f(source: Path = Path("data/x.csv")): return source
+    """, "sub/m.py")
+    assert f.value("f") == Path("data/x.csv")
+
+
+def test_a_path_whose_file_is_missing_is_no_collection_error(flow):
+    f = flow("""
+        @task
+        def f(source: Path = Path("gone.csv")): return source.read_text()
+    """)
+    run = f.run()
+    assert not run.ok
+    assert isinstance(run.outcomes["f"].error, FileNotFoundError)
+
+
+# Where values come from
+
+
+def test_nearer_wins_command_line_environment_file_default(flow, project):
+    flow("""
+        @task
+        def f(a: int = 0, b: int = 0, c: int = 0, d: int = 0): Path("x").write_text(repr((a, b, c, d)))
+    """)
+    project.write("p.json", '{"a": 1, "b": 1, "c": 1}')
+    env = {"FLOWKIT_PARAM_A": "2", "FLOWKIT_PARAM_B": "2"}
+    assert project.flowkit("run", "m.py", "-P", "a=3", "--params", "p.json", env=env).exit_code == 0
+    assert project.read("x") == "(3, 2, 1, 0)"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("p.json", '{"n": 4, "names": ["a"]}'), ("p.toml", 'n = 4\nnames = ["a"]\n'), ("p.yaml", "n: 4\nnames: [a]\n")],
+)
+def test_a_file_of_parameters_is_json_toml_or_yaml(flow, project, name, text):
+    project.write(name, text)
+    f = flow("""
+        @task
+        def f(n: int, names: list[str]): return n, names
+    """)
+    assert f.value("f", params=name) == (4, ["a"])
+    assert f.value("f", params=project.root / name) == (4, ["a"])
+
+
+def test_the_environment_counts_in_python_too(flow, monkeypatch):
+    monkeypatch.setenv("FLOWKIT_PARAM_N", "8")
+    f = flow("""
+        @task
+        def f(n: int): return n
+    """)
+    assert f.value("f") == 8
+    assert f.value("f", params={"n": 9}) == 9
+
+
+def test_names_are_upper_cased_for_the_environment(flow, monkeypatch):
+    monkeypatch.setenv("FLOWKIT_PARAM_START_DATE", "2024-01-01")
+    f = flow("""
+        @task
+        def f(start_date: str): return start_date
+    """)
+    assert f.value("f") == "2024-01-01"
+
+
+def test_an_unknown_name_in_the_environment_is_ignored(flow, monkeypatch):
+    monkeypatch.setenv("FLOWKIT_PARAM_OTHER", "8")
+    f = flow("""
+        @task
+        def f(n: int = 1): return n
+    """)
+    assert f.value("f") == 1
+
+
+def test_a_resource_has_parameters_too(flow):
+    f = flow("""
+        @resource
+        def db(dsn: str = "sqlite"): yield dsn
+        @task
+        def f(db): return db
+    """)
+    assert f.value("f") == "sqlite"
+    assert f.value("f", params={"dsn": "pg"}) == "pg"
+
+
+# What is refused
+
+
+def test_all_parameter_errors_are_reported_at_once_each_with_where_its_value_came_from(flow, project):
+    flow("""
+        @task
+        def f(a: int, b: int, c: int, d: int): pass
+    """)
+    project.write("p.json", '{"c": "x3"}')
+    ended = project.flowkit(
+        "run", "m.py", "-P", "a=x1", "--params", "p.json", "-P", "zzz=1", env={"FLOWKIT_PARAM_B": "x2"}
+    )
+    assert ended.exit_code == 4
+    for name, origin in (("'a'", "-P a=x1"), ("'b'", "FLOWKIT_PARAM_B"), ("'c'", "p.json"), ("'d'", "-P d="), ("'zzz'", "-P")):
+        assert name in ended.err
+        assert origin in ended.err
+
+
+def test_the_same_parameter_in_two_tasks_is_one_parameter(flow):
+    f = flow("""
+        @task
+        def a(n: int = 1): return n
+        @task
+        def b(n: int = 1): return n
+    """)
+    run = f.run(params={"n": 5})
+    assert (run["a"], run["b"]) == (5, 5)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("n: int = 1", "n: int = 2"),
+        ("n: int = 1", "n: float = 1"),
+        ("n: int", "n: int = 1"),
+        ("n: int = 1", "n: bool = 1"),
+        ("n: int = 1", "n: int = True"),
+    ],
+)
+def test_a_parameter_declared_in_two_ways_is_an_error_naming_both_places(flow, one, two):
+    text = flow(f"""
+        @task
+        def a({one}): pass
+        @task
+        def b({two}): pass
+    """).refusal(params={"n": 1})
+    assert "'n'" in text
+    assert "'a'" in text
+    assert "'b'" in text
+    assert text.count("m.py:") >= 2
+
+
+def test_a_resource_and_a_task_must_agree_on_a_parameter(flow):
+    text = flow("""
+        @resource
+        def db(n: int = 1): yield n
+        @task
+        def b(db, n: int = 2): pass
+    """).refusal()
+    assert "'n'" in text
+    assert "'db'" in text
+
+
+def test_annotations_are_compared_after_evaluation(flow):
+    f = flow("""
+        @task
+        def a(n: "int" = 1): return n
+        @task
+        def b(n: int = 1): return n
+    """)
+    assert f.run().ok
+
+
+def test_an_unknown_name_is_an_error_with_the_nearest(flow):
+    text = flow("""
+        @task
+        def f(station: str = "LHR"): pass
+    """).refusal(params={"stations": "x"})
+    assert "'stations'" in text
+    assert "Did you mean 'station'?" in text
+
+
+def test_an_unknown_name_in_a_file_is_an_error(flow, project):
+    project.write("p.json", '{"stations": 1}')
+    f = flow("""
+        @task
+        def f(station: str = "LHR"): pass
+    """)
+    text = f.refusal(params="p.json")
+    assert "'stations'" in text
+    assert "p.json" in text
+
+
+def test_a_required_parameter_without_value_says_who_asked_where_what_exists_and_the_nearest(flow):
+    text = flow("""
+        @task
+        def f(station: str, stat: str = "x"): Path("ran").touch()
+    """).refusal()
+    assert "'f'" in text
+    assert "m.py:2" in text or "m.py:3" in text
+    assert "'station'" in text
+    assert "-P station=" in text
+
+
+def test_a_required_parameter_is_not_demanded_if_no_selected_task_needs_it(flow):
+    f = flow("""
+        @task
+        def a(n: int): return n
+        @task
+        def b(): return 1
+    """)
+    assert f.run("::b").ok
+    f.refusal()
+
+
+def test_p_may_name_any_parameter_of_the_flow_even_if_it_is_not_needed(flow):
+    f = flow("""
+        @task
+        def a(n: int): return n
+        @task
+        def b(): return 1
+    """)
+    assert f.run("::b", params={"n": 1}).ok
+
+
+def test_a_value_that_does_not_fit_shows_value_and_type(flow):
+    text = flow(ECHO.format(annotation="int")).refusal(params={"x": "many"})
+    assert "'many'" in text
+    assert "int" in text
+    assert "'x'" in text
+
+
+def test_only_the_unfit_part_of_a_model_is_named(flow):
+    text = flow("""
+        import pydantic
+        class Box(pydantic.BaseModel):
+            west: float
+            east: float
+        @task
+        def f(box: Box): pass
+    """).refusal(params={"box": {"west": 1, "east": "far"}})
+    assert "east" in text
+
+
+@pytest.mark.parametrize("argument", ["n", "=3", "", "n =x"])
+def test_a_p_without_a_name_or_value_is_an_error(flow, project, argument):
+    flow("""
+        @task
+        def f(n: int = 1): Path("ran").touch()
+    """)
+    ended = project.flowkit("run", "m.py", "-P", argument)
+    assert ended.exit_code == 4
+    assert "-P" in ended.err
+    assert not (project.root / "ran").exists()
+
+
+def test_a_value_may_be_empty_or_hold_an_equals_sign(flow, project):
+    flow("""
+        @task
+        def f(a: str, b: str): Path("x").write_text(a + "|" + b)
+    """)
+    assert project.flowkit("run", "m.py", "-P", "a=", "-P", "b=k=v").exit_code == 0
+    assert project.read("x") == "|k=v"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("gone.json", None), ("p.json", "{"), ("p.toml", "a ="), ("p.yaml", "a: ["), ("p.json", "[1]")]
+)
+def test_a_file_that_cannot_be_read_as_parameters_is_an_error(flow, project, name, text):
+    if text is not None:
+        project.write(name, text)
+    flow("""
+        @task
+        def f(n: int = 1): Path("ran").touch()
+    """)
+    ended = project.flowkit("run", "m.py", "--params", name)
+    assert ended.exit_code == 4
+    assert name in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_parameter_cannot_be_collected(flow):
+    text = flow("""
+        @task
+        def f(xs: Collected[int]): pass
+    """).refusal(params={"xs": [1]})
+    assert "'xs'" in text
+
+
+def test_a_parameter_has_no_outcome(flow):
+    text = flow("""
+        @task
+        def lod(): pass
+        @task
+        def f(load: Failure): pass
+    """).refusal()
+    assert "'load'" in text
+    assert "'lod'" in text
+
+
+# Secrets
+
+
+SECRET = """
+    from pydantic import SecretStr
+    @task
+    def f(token: SecretStr, n: int = 1):
+        print("token", token)
+        raise RuntimeError("with " + token.get_secret_value())
+"""
+
+
+def test_a_secret_arrives_as_such(flow):
+    f = flow("""
+        from pydantic import SecretStr
+        @task
+        def f(token: SecretStr): return token.get_secret_value().upper()
+    """)
+    assert f.value("f", params={"token": "hunter22"}) == "HUNTER22"
+
+
+def test_a_secret_that_does_not_fit_is_not_shown_in_the_error(flow):
+    f = flow("""
+        from pydantic import Field, SecretStr
+        @task
+        def f(token: Annotated[SecretStr, Field(min_length=20)]): pass
+    """)
+    text = f.refusal(params={"token": "hunter22"})
+    assert "'token'" in text
+    assert "hunter22" not in text
+
+
+def test_a_secret_is_not_in_what_the_command_line_prints(flow, project):
+    flow(SECRET)
+    ended = project.flowkit("run", "m.py", "-P", "token=hunter22", "-v", "-s", "-rA")
+    assert ended.exit_code == 1
+    assert "hunter22" not in ended.out + ended.err
+
+
+# -O
+
+
+def test_an_override_given_as_text_is_converted_by_the_arguments_annotation(flow, project):
+    flow("""
+        @task
+        def f(limit: int = 1): Path("x").write_text(repr(limit))
+    """)
+    assert project.flowkit("run", "m.py", "-O", "limit=5").exit_code == 0
+    assert project.read("x") == "5"
+
+
+def test_an_override_of_a_task_is_converted_by_its_return_annotation(flow, project):
+    flow("""
+        @task
+        def raw() -> list[float]: return []
+        @task
+        def f(raw): Path("x").write_text(repr(raw))
+    """)
+    assert project.flowkit("run", "m.py", "-O", "raw=[1, 2]").exit_code == 0
+    assert project.read("x") == "[1.0, 2.0]"
+
+
+def test_an_override_of_a_task_without_annotation_is_json_if_it_parses_else_text(flow, project):
+    flow("""
+        @task
+        def a(): return 0
+        @task
+        def b(): return 0
+        @task
+        def f(a, b): Path("x").write_text(repr((a, b)))
+    """)
+    assert project.flowkit("run", "m.py", "-O", "a=[1, 2]", "-O", "b=[1").exit_code == 0
+    assert project.read("x") == "([1, 2], '[1')"
+
+
+def test_an_override_names_a_function_in_another_file(flow, project):
+    project.write("fakes.py", "from flowkit import task\n@task\ndef raw(n: int = 3): return n\n")
+    flow("""
+        @task
+        def raw(): return 0
+        @task
+        def f(raw): Path("x").write_text(repr(raw))
+    """)
+    assert project.flowkit("run", "m.py", "-O", "raw=fakes.py::raw", "-P", "n=4").exit_code == 0
+    assert project.read("x") == "4"
+
+
+def test_an_override_may_name_a_plain_function(flow, project):
+    project.write("fakes.py", "def fake(n: int = 3): return n\n")
+    flow("""
+        @task
+        def raw(): return 0
+        @task
+        def f(raw): Path("x").write_text(repr(raw))
+    """)
+    assert project.flowkit("run", "m.py", "-O", "raw=fakes.py::fake").exit_code == 0
+    assert project.read("x") == "3"
+
+
+@pytest.mark.parametrize(
+    "override", ["raw", "=3", "rwa=1", "raw=gone.py::fake", "raw=fakes.py::gone", "raw=abc", "limit=abc"]
+)
+def test_an_override_that_cannot_be_used_is_an_error(flow, project, override):
+    project.write("fakes.py", "def fake(n: int = 3): return n\n")
+    flow("""
+        @task
+        def raw() -> int: return 0
+        @task
+        def f(raw, limit: int = 3): Path("ran").touch()
+    """)
+    ended = project.flowkit("run", "m.py", "-O", override)
+    assert ended.exit_code == 4
+    assert ended.err.strip()
+    assert "Traceback" not in ended.err
+    assert not (project.root / "ran").exists()
+
+
+# Built-ins
+
+
+def test_an_argument_named_as_a_plugins_resource_with_a_default_is_an_error_naming_it(flow):
+    text = flow("""
+        @task
+        def f(run: int = 3): pass
+    """).refusal()
+    assert "'run'" in text
+    assert "essentials" in text
+
+
+def test_an_argument_named_as_a_plugins_resource_with_an_annotation_that_does_not_fit_is_an_error(flow):
+    text = flow("""
+        @task
+        def f(log: bool): pass
+    """).refusal()
+    assert "'log'" in text
+    assert "essentials" in text
+
+
+def test_scheduled_at_is_a_datetime(flow):
+    when = datetime(2024, 1, 1, tzinfo=UTC)
+    f = flow("""
+        import datetime
+        @task
+        def f(scheduled_at: datetime.datetime): return scheduled_at
+    """)
+    assert f.value("f", scheduled_at=when) == when
+    assert f.value("f").tzinfo is not None
+
+
+def test_run_says_id_flow_params_time_and_attempt(flow):
+    f = flow("""
+        @task
+        def f(run, n: int = 1): return run.id, run.flow, dict(run.params), run.scheduled_at, run.attempt
+    """)
+    run = f.run(params={"n": 2})
+    identity, name, params, when, attempt = run["f"]
+    assert (identity, name, params, attempt) == (run.id, "m", {"n": 2}, 1)
+    assert isinstance(when, datetime)
+
+
+def test_log_is_a_logger_bound_to_the_node(flow):
+    import logging
+
+    f = flow("""
+        @task
+        def f(log): return log
+    """)
+    logger = f.run()["f"]
+    assert isinstance(logger, (logging.Logger, logging.LoggerAdapter))
+
+
+def test_tmp_path_is_a_private_folder_of_each_attempt(flow):
+    f = flow("""
+        @task(each={"x": [1, 2]})
+        def f(x, tmp_path: Path): (tmp_path / "x").touch(); return tmp_path, sorted(p.name for p in tmp_path.iterdir())
+    """)
+    one, two = f.run()["f"]
+    assert one[1] == two[1] == ["x"]
+    assert one[0] != two[0]
+
+
+def test_out_appears_only_when_the_task_succeeds_and_a_returned_path_is_the_final_one(flow, project):
+    f = flow("""
+        @task
+        def good(out):
+            path = out("table.csv"); path.write_text("x"); return path
+        @task
+        def bad(out):
+            out("table.csv").write_text("x"); raise RuntimeError
+        @task
+        def use(good): return good, good.read_text()
+    """)
+    run = f.run()
+    final = project.root / "out/good/table.csv"
+    assert run["use"] == (final, "x")
+    assert final.read_text() == "x"
+    assert not (project.root / "out/bad/table.csv").exists()
+
+
+def test_out_of_an_element_is_under_its_id(flow, project):
+    f = flow("""
+        @task(each={"x": ["a", "b"]})
+        def f(x, out):
+            out("t.txt").write_text(x)
+    """)
+    assert f.run().ok
+    assert (project.root / "out/f[a]/t.txt").read_text() == "a"
+    assert (project.root / "out/f[b]/t.txt").read_text() == "b"
+
+
+def test_rng_is_the_same_sequence_each_time_and_another_for_each_node(flow):
+    f = flow("""
+        @task(each={"x": [1, 2]}, cache=False)
+        def f(x, rng): return rng.random()
+    """)
+    first, again = list(f.run()["f"]), list(f.run()["f"])
+    assert first == again
+    assert first[0] != first[1]
