@@ -296,6 +296,15 @@ def flowkit_attempt_call(attempt: Attempt) -> Generator[None, None, None]:
     raise NotImplementedError
 
 
+@hookspec
+def flowkit_attempt_begins(attempt: Attempt) -> None:
+    """The task's function is about to be called, where it runs; its arguments are in the attempt.
+
+    What this raises is taken for what the task raised, so that failures can be rehearsed; an
+    exception raised here is *not* a ``PluginError``.
+    """
+
+
 @hookspec(firstresult=True)
 def flowkit_attempt_keep(attempt: Attempt) -> Kept | None:
     """Keep the value of a successful attempt. Called where it ran, before anything downstream hears of it."""

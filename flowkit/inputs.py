@@ -244,8 +244,10 @@ class Gatherer:
             )
         nodes = [n.coords for n in self._machine.nodes(node.task)]
         position = node.coords[0] if len(node.coords) == 1 else sorted(nodes).index(node.coords)
-        if position >= len(values):
-            raise IndexError(f"the override of {node.task.name!r} has {len(values)} elements, too few")
+        if position >= len(values) or (len(node.coords) == 1 and len(values) > len(nodes)):
+            raise IndexError(
+                f"the override of {node.task.name!r} has {len(values)} elements, and the task {len(nodes)}"
+            )
         return values[position]
 
     # Letting go

@@ -178,6 +178,22 @@ class Plugins:
         calls = [(_adapted(i.function, i.argnames, names), i.plugin_name) for i in impls]
         return _first(calls, hook) if first else _each(calls, hook)
 
+    def bare(self, hook: str) -> Callable[..., None] | None:
+        """Return a function that calls a hook whose exceptions belong to the caller; None if nobody has it."""
+        caller = getattr(self.manager.hook, hook)
+        impls = [
+            _adapted(i.function, i.argnames, caller.spec.argnames)
+            for i in reversed(caller.get_hookimpls())
+        ]
+        if not impls:
+            return None
+
+        def call(*arguments: object) -> None:
+            for function in impls:
+                function(*arguments)
+
+        return call
+
     def wrappers(self, hook: str) -> list[tuple[Callable[[Any], Any], str]]:
         """Return the wrapper implementations of a one-argument hook, outermost first, with their plugins."""
         caller = getattr(self.manager.hook, hook)

@@ -31,6 +31,7 @@ from flowkit.hookspecs import Option
 from flowkit.parameters import Parameter
 from flowkit.resources import PYTEST_SCOPES, SCOPES
 from flowkit.scheduler.triggers import TRIGGERS
+from flowkit.values import Collected
 
 CORE_OPTIONS = ("name", "each", "provides", "needs", "trigger", "fallback", "allow_failure", "tags")
 
@@ -282,11 +283,13 @@ class Resolver:
             return bound
         if override.declaration is not None:
             return self._enter(key, override.declaration, name)
-        original = self.layers[0].names.get(name)
+        layer = next((i for i, layer in enumerate(self.layers) if name in layer.names), 0)
+        original = self.layers[layer].names.get(name)
         value = self._override_value(override, original, None)
         given = given_value(f"{self.path}::{name}", name, self.flow, value)
         self.tasks[key] = given
-        self._queue.append((given, original, 0)) if original is not None and not is_resource(original) else None
+        if original is not None and not is_resource(original):
+            self._queue.append((given, original, layer))
         return given
 
     def _override_value(self, override: Override, original: Declaration | None, annotation: object) -> object:
@@ -296,6 +299,9 @@ class Resolver:
         if wanted is None and original is not None:
             hint = getattr(original.function, "__annotations__", {}).get("return", MISSING)
             wanted = evaluated(hint, original.namespace) if hint is not MISSING else typing.Any
+            if original.options.get("each") and hint is not MISSING:
+                inner: Any = wanted
+                wanted = list[inner] | dict[str, inner]
         return self.around.convert(override.text, typing.Any if wanted is None else wanted)
 
     def _drain(self) -> None:
@@ -493,7 +499,9 @@ class Resolver:
             )
             return
         known.users.append(key)
-        if known.iterated:
+        if known.iterated:  # an ``each`` only guessed at it
+            users = known.users
+            self.parameters[name] = Parameter(name, annotation, argument.default, by, declaration.where, users)
             return
         if known.annotation == annotation and same(known.default, argument.default):
             return
@@ -726,6 +734,14 @@ class Resolver:
         """A value stands in for a mapped task: a list or dict of its elements (ruling C10)."""
         if not declaration.options.get("each"):
             return
+        assert given.given is not None  # it is a value
+        value = given.given(())
+        if not isinstance(value, (list, tuple, Mapping, Collected)):
+            raise OptionError(
+                f"the override of {given.name!r} is a {type(value).__name__}, but the task is mapped",
+                known=f"{declaration.kind} at {declaration.where}",
+                remedy="Give a list of its elements, or a dict by id.",
+            )
         stand_in = BoundTask(given.key, given.name, given.flow, declaration, order=given.order)
         self._bind_task(stand_in, declaration, layer)
         given.elements = stand_in.elements

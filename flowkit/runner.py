@@ -17,7 +17,6 @@ from flowkit.clock import Clock
 from flowkit.elements import NotAList
 from flowkit.executors import Executor
 from flowkit.executors.coroutines import EventLoop
-from flowkit.executors.interrupts import Interrupt
 from flowkit.graph import Axis, BoundResource, BoundTask, Graph
 from flowkit.hookspecs import Again, Kept, Known, Later, Stale
 from flowkit.inputs import Gatherer, Inputs
@@ -113,6 +112,7 @@ class Runner:
             self.lifetimes,
             self._loop.wait,
             plugins.wrappers("flowkit_attempt_call"),
+            plugins.bare("flowkit_attempt_begins"),
             plugins.caller("flowkit_attempt_keep", first=True),
             self._call_begins,
         )
@@ -134,7 +134,7 @@ class Runner:
             PluginError: A plugin raised; running calls were stopped and resources torn down.
             KeyboardInterrupt: It hit this thread; likewise.
         """
-        self.executor.start(self.work)
+        self.executor.start(self.worker, self.done)
         pressed: KeyboardInterrupt | None = None
         try:
             self._turn(RunStarted(self._clock.now()))
@@ -154,9 +154,9 @@ class Runner:
             raise pressed
         return self.report
 
-    def work(self, attempt: Attempt, interrupt: Interrupt) -> Attempt | None:
-        """Run an attempt here, take in what became of it, and return what to run next here."""
-        self.worker(attempt, interrupt)
+    def done(self, attempt: Attempt) -> Attempt | None:
+        """Take in what became of a call, and return what to run next in the same place."""
+        self.worker.keep(attempt)
         with self._lock:
             if self._running.get(attempt.unit) is not attempt:
                 return None  # it was given up; whoever waited has gone on
@@ -197,7 +197,7 @@ class Runner:
                 self._events.append(event)
                 for attempt in self._drain():
                     self.executor.submit(attempt)
-            except BaseException as error:  # noqa: BLE001 - as in work()
+            except BaseException as error:  # noqa: BLE001 - as in done()
                 self._crashed(error)
 
     def _over(self) -> bool:
@@ -274,7 +274,9 @@ class Runner:
             if node.task.constants.get("__mapped__"):
                 value = self.gatherer.stand_in(node, value)
         except Exception as error:
+            node.error = error
             self._events.append(NodeFailed(now, node, error))
+            self._tell_node(NodeReport(node, "failed", str(error)))
             return
         self.values[node] = value
         self._events.append(NodeSucceeded(now, node))
@@ -485,7 +487,7 @@ class Runner:
                     self._end_abandoned(attempt, now)
                     for started in self._drain():
                         self.executor.submit(started)
-                except BaseException as error:  # noqa: BLE001 - as in work()
+                except BaseException as error:  # noqa: BLE001 - as in done()
                     self._crashed(error)
 
     def _end_abandoned(self, attempt: Attempt, now: float) -> None:

@@ -255,6 +255,42 @@ def axis_filters(graph: Graph, selection: Selection) -> dict[Axis, Callable[[str
     }
 
 
+def element_wants(graph: Graph, selection: Selection) -> dict[BoundTask, Callable[[str], bool]]:
+    """Return, for each mapped task of which not all elements are needed, which are: chosen ones, and what those need.
+
+    Args:
+        graph: What is to be run.
+        selection: What was chosen.
+    """
+    if not selection.elements:
+        return {}
+    asked: dict[BoundTask, list[Callable[[str], bool]]] = {task: [] for task in graph.tasks}
+    whole = {task for task in selection.targets if task not in selection.elements}
+    for task, wanted in selection.elements.items():
+        if task in asked:
+            asked[task].append(wanted)
+    for task in reversed(graph.tasks):  # users first
+        every = task in whole
+        aligned = [e.source for e in task.edges if not e.gathered and e.source.axes == task.axes]
+        if task.fallback is not None and task.fallback.axes == task.axes:
+            aligned.append(task.fallback)
+        for upstream in task.upstream():
+            if every or upstream not in aligned or any(e.source is upstream and e.gathered for e in task.edges):
+                whole.add(upstream)
+            else:
+                asked[upstream] += [_as_user(task, upstream, test) for test in asked[task]]
+    return {
+        task: lambda name, tests=tuple(tests): any(test(name) for test in tests)  # type: ignore[misc]
+        for task, tests in asked.items()
+        if task.axes and task not in whole
+    }
+
+
+def _as_user(user: BoundTask, task: BoundTask, wanted: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Return whether the node of ``user`` that is aligned with a node of ``task`` is wanted."""
+    return lambda name: wanted(user.name + name[len(task.name) :])
+
+
 def _one_axis(task: BoundTask, wanted: Callable[[str], bool]) -> Callable[[str], bool]:
     return lambda element: wanted(f"{task.name}[{element}]")
 

@@ -41,7 +41,7 @@ from flowkit.resolver import Override, Resolver, Surroundings, iterate_errors
 from flowkit.runner import Runner
 from flowkit.scheduler import Node, State
 from flowkit.secrets import masking
-from flowkit.selection import Selection, axis_filters, choose
+from flowkit.selection import Selection, axis_filters, choose, element_wants
 from flowkit.services import Before
 from flowkit.tasks import Task, declared
 from flowkit.values import Collected, Handle
@@ -430,8 +430,9 @@ class Session:
         selection = self.select()
         graph = self.graph.restricted(selection.targets)
         values = self.settle(graph, params)
+        wants = element_wants(graph, selection)
         for task in graph.tasks:
-            task.wants = selection.elements.get(task)
+            task.wants = wants.get(task)
         info = self._info(graph, values, params)
         self.plugins.all("flowkit_plan_started", run=info)
         return Planner(info, self.plugins, self.services.get(Before)).decide()
@@ -456,8 +457,9 @@ class Session:
         self.selected = len([t for t in graph.tasks if t.given is None])
         values = self.settle(graph, params)
         cut = axis_filters(graph, selection)
+        wants = element_wants(graph, selection)
         for task in graph.tasks:
-            task.wants = selection.elements.get(task)
+            task.wants = wants.get(task)
         info = self._info(graph, values, params)
         limits: dict[str, int | tuple[int, float]] = {}
         for _, found in self.plugins.all("flowkit_capacity", graph=graph):

@@ -38,6 +38,7 @@ class Worker:
         lifetimes: The shared resources.
         wait: Runs a coroutine on the run's event loop and returns its result.
         wrappers: Generator functions that wrap each call, outermost first, with their plugins' names.
+        begins: Told that a call is about to be made; what it raises is taken for the task's, or None.
         keep: Asked to keep the value of each success, or None.
         running: Told when a call with a deadline begins.
     """
@@ -48,6 +49,7 @@ class Worker:
         lifetimes: Lifetimes,
         wait: Await,
         wrappers: Sequence[tuple[Callable[[Attempt], Any], str]],
+        begins: Callable[[Attempt], Any] | None,
         keep: Callable[[Attempt], Any] | None,
         running: Callable[[Attempt], None],
     ) -> None:
@@ -55,6 +57,7 @@ class Worker:
         self._lifetimes = lifetimes
         self._wait = wait
         self._wrappers = wrappers
+        self._begins = begins
         self._keep = keep
         self._running = running
 
@@ -66,8 +69,6 @@ class Worker:
                 self._wrapped(attempt, interrupt)
             else:
                 self._attempt(attempt, interrupt)
-            if attempt.kind == "success" and self._keep is not None:
-                attempt.kept = self._keep(attempt)
         except PluginError as error:
             attempt.kind = "plugin"
             attempt.error = error
@@ -75,6 +76,19 @@ class Worker:
             current.reset(token)
             if attempt.ended_at is None:
                 attempt.ended_at = self._now()
+
+    def keep(self, attempt: Attempt) -> None:
+        """Have plugins keep what a call gave. Raises nothing."""
+        if self._keep is None or attempt.kind != "success":
+            return
+        token = current.set(attempt)
+        try:
+            attempt.kept = self._keep(attempt)
+        except PluginError as error:
+            attempt.kind = "plugin"
+            attempt.error = error
+        finally:
+            current.reset(token)
 
     def _wrapped(self, attempt: Attempt, interrupt: Interrupt) -> None:
         entered = []
@@ -131,6 +145,8 @@ class Worker:
         if task.resources:
             for name, resource in task.resources.items():
                 arguments[name] = self._lifetimes.value(resource, attempt.number, attempt.node, stack)
+        if self._begins is not None:
+            self._begins(attempt)
         assert task.declaration is not None  # a given value is not called
         value = task.declaration.function(**arguments)
         return self._wait(value) if type(value) is CoroutineType else value

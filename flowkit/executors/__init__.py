@@ -8,16 +8,18 @@ from typing import Protocol
 from flowkit.executors.interrupts import Interrupt
 from flowkit.reports import Attempt
 
-#: Runs an attempt to its end, tells the runner, and returns the attempt to go on with, or None.
-Work = Callable[[Attempt, Interrupt], Attempt | None]
+#: Makes the call of an attempt and fills in how it ended.
+Call = Callable[[Attempt, Interrupt], None]
+#: Keeps what an attempt gave, tells the runner, and returns the attempt to go on with, or None.
+Done = Callable[[Attempt], Attempt | None]
 
 
 class Executor(Protocol):
     """A place where attempts run.
 
-    The runner never submits more attempts than there are slots. Whoever runs an attempt calls
-    ``work`` with it and goes on with what that returns: so a chain of nodes needs no hand-over
-    between threads.
+    The runner never submits more attempts than there are slots. Whoever runs an attempt makes the
+    ``call``, then says ``done``, and goes on with what that returns: so a chain of nodes needs no
+    hand-over between threads.
 
     Attributes:
         name: As ``--executor`` names it.
@@ -27,8 +29,8 @@ class Executor(Protocol):
     name: str
     slots: int
 
-    def start(self, work: Work) -> None:
-        """Get ready to run attempts with ``work``."""
+    def start(self, call: Call, done: Done) -> None:
+        """Get ready to run attempts."""
 
     def submit(self, attempt: Attempt) -> None:
         """Have an attempt run. Called under the run's lock; returns at once."""

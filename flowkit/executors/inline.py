@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from queue import Empty, SimpleQueue
 
-from flowkit.executors import Work
+from flowkit.executors import Call, Done
 from flowkit.executors.interrupts import Interrupt
 from flowkit.reports import Attempt
 
@@ -23,12 +23,13 @@ class InlineExecutor:
         self._queue: deque[Attempt] = deque()
         self._wakes: SimpleQueue[None] = SimpleQueue()
         self._interrupt = Interrupt()
-        self._work: Work | None = None
+        self._call: Call | None = None
+        self._done: Done | None = None
         self.running: Attempt | None = None
 
-    def start(self, work: Work) -> None:
+    def start(self, call: Call, done: Done) -> None:
         """See :class:`Executor`."""
-        self._work = work
+        self._call, self._done = call, done
 
     def submit(self, attempt: Attempt) -> None:
         """See :class:`Executor`."""
@@ -36,7 +37,9 @@ class InlineExecutor:
 
     def wait(self, timeout: float | None) -> None:
         """Run attempts until none is left; with none at all, sleep."""
-        assert self._work is not None  # started before anything is submitted
+        call, done = self._call, self._done
+        assert call is not None  # started before anything is submitted
+        assert done is not None  # likewise
         if not self._queue:
             try:
                 self._wakes.get(timeout=timeout)
@@ -46,7 +49,8 @@ class InlineExecutor:
         attempt: Attempt | None = self._queue.popleft()
         while attempt is not None:
             self.running = attempt
-            attempt = self._work(attempt, self._interrupt)
+            call(attempt, self._interrupt)
+            attempt = done(attempt)
             self.running = None
             if attempt is None and self._queue:
                 attempt = self._queue.popleft()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from queue import Empty, SimpleQueue
 
-from flowkit.executors import Work
+from flowkit.executors import Call, Done
 from flowkit.executors.interrupts import Interrupt
 from flowkit.reports import Attempt
 
@@ -21,8 +21,9 @@ class _Thread(threading.Thread):
         self.abandoned = False
 
     def run(self) -> None:
-        work, queue = self.pool.work, self.pool.queue
-        assert work is not None
+        call, done, queue = self.pool.call, self.pool.done, self.pool.queue
+        assert call is not None  # started before anything is submitted
+        assert done is not None  # likewise
         while not self.abandoned:
             self.pool.idle += 1
             attempt = queue.get()
@@ -30,7 +31,8 @@ class _Thread(threading.Thread):
                 return
             while attempt is not None:
                 self.attempt = attempt
-                attempt = work(attempt, self.interrupt)
+                call(attempt, self.interrupt)
+                attempt = done(attempt)
                 self.attempt = None
                 if self.abandoned:
                     return
@@ -47,7 +49,8 @@ class ThreadExecutor:
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self.work: Work | None = None
+        self.call: Call | None = None
+        self.done: Done | None = None
         self.queue: SimpleQueue[Attempt | None] = SimpleQueue()
         #: Threads that wait for an attempt, less those that one was put for. Guarded by the run's
         #: lock where it goes down; going up needs none, since one too few only starts a thread.
@@ -56,9 +59,9 @@ class ThreadExecutor:
         self._wakes: SimpleQueue[None] = SimpleQueue()
         self._count = 0
 
-    def start(self, work: Work) -> None:
+    def start(self, call: Call, done: Done) -> None:
         """See :class:`Executor`."""
-        self.work = work
+        self.call, self.done = call, done
 
     def submit(self, attempt: Attempt) -> None:
         """Hand an attempt to a thread, a new one if none is free and the pool is not full."""

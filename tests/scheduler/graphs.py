@@ -8,7 +8,7 @@ checks that the books balance after every word.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flowkit.annotations import read
@@ -255,3 +255,46 @@ def check_books(machine: Scheduler) -> None:
 def words(text: str) -> list[str]:
     """Return the names between backquotes in a reason."""
     return re.findall(r"`([^`]*)`", text)
+
+
+class Skip(str):
+    """An ending: the node skips itself, for this reason."""
+
+    __slots__ = ()
+
+
+def play(
+    machine: Scheduler,
+    endings: Mapping[str, object],
+    lists: Mapping[str, object],
+    choose: Callable[[int], int] = lambda n: 0,
+    check: Callable[[Scheduler], None] = lambda machine: None,
+) -> list[object]:
+    """Run a graph to its end without time; return all commands.
+
+    Args:
+        endings: Node id → exception or :class:`Skip`; all others succeed.
+        lists: Node id → the ids of the list in its value (an exception: it is none).
+        choose: Which of n things that may happen happens next.
+        check: Called after every event.
+    """
+    said: list[object] = []
+    pending: list[object] = [RunStarted(0.0)]
+    while pending:
+        commands = machine.handle(pending.pop(choose(len(pending))))
+        check(machine)
+        said += commands
+        for command in commands:
+            if isinstance(command, Start):
+                pending.append(_end(command.node, endings.get(command.node.id)))
+            elif isinstance(command, Expand):
+                found = lists[command.node.id]
+                error = found if isinstance(found, Exception) else None
+                pending.append(Expanded(0.0, command.node, command.axis, () if error else found, error=error))
+    return said
+
+
+def _end(node: Node, how: object) -> object:
+    if isinstance(how, Skip):
+        return NodeSkipped(0.0, node, str(how))
+    return NodeSucceeded(0.0, node) if how is None else NodeFailed(0.0, node, how)

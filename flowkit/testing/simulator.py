@@ -1,0 +1,128 @@
+"""The simulated executor: N virtual workers in one thread, under the ordinary runner.
+
+A task's function is called when the attempt is dispatched; its end comes when virtual time has
+reached it. Time moves only when nothing can be dispatched, and then to the next end or deadline.
+Which of several ends that are due comes first is a choice, drawn from outside.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from flowkit.executors import Call, Done
+from flowkit.executors.interrupts import Interrupt
+from flowkit.reports import Attempt
+from flowkit.testing.clock import VirtualClock
+from flowkit.worker import timed_out
+
+
+class Choices(Protocol):
+    """Where choices come from: a seeded random source, or hypothesis."""
+
+    def choose(self, count: int) -> int:
+        """Return a number from 0 to ``count`` - 1; 0 is the simplest choice."""
+
+
+class First:
+    """Always the first: definition order."""
+
+    def choose(self, count: int) -> int:
+        """Return 0."""
+        return 0
+
+
+class Simulator:
+    """An executor in virtual time.
+
+    Args:
+        clock: The clock it moves.
+        slots: How many virtual workers there are.
+        choices: What decides among equals.
+        lasts: How long a call takes, in virtual seconds; ``inf`` for one that hangs.
+    """
+
+    name = "simulated"
+
+    def __init__(
+        self,
+        clock: VirtualClock,
+        slots: int = 4,
+        *,
+        choices: Choices | None = None,
+        lasts: Callable[[Attempt], float] = lambda attempt: 0.0,
+    ) -> None:
+        self.slots = slots
+        self.running: list[tuple[float, Attempt]] = []
+        self._clock = clock
+        self._choices = choices or First()
+        self._lasts = lasts
+        self._submitted: deque[Attempt] = deque()
+        self._interrupt = Interrupt()
+        self._call: Call | None = None
+        self._done: Done | None = None
+
+    def start(self, call: Call, done: Done) -> None:
+        """See :class:`flowkit.executors.Executor`."""
+        self._call, self._done = call, done
+
+    def submit(self, attempt: Attempt) -> None:
+        """See :class:`flowkit.executors.Executor`."""
+        self._submitted.append(attempt)
+
+    def wait(self, timeout: float | None) -> None:
+        """Dispatch what was submitted; else let the next call end, or time pass."""
+        if self._submitted:
+            self._dispatch(self._submitted.popleft())
+            return
+        now = self._clock.now()
+        limit = float("inf") if timeout is None else now + timeout
+        due = min((end for end, _ in self.running), default=float("inf"))
+        if due > limit:
+            self._clock.advance(limit - now)
+            return
+        if due == float("inf"):
+            raise Stuck(f"nothing will ever happen: {', '.join(a.node for _, a in self.running) or 'nothing runs'}")
+        self._clock.advance(due - now)
+        ready = [entry for entry in self.running if entry[0] <= due]
+        self._end(ready[self._choices.choose(len(ready)) if len(ready) > 1 else 0])
+
+    def _dispatch(self, attempt: Attempt) -> None:
+        assert self._call is not None  # started before anything is submitted
+        lasts = self._lasts(attempt)
+        started = self._clock.now()
+        self._call(attempt, self._interrupt)
+        self.running.append((started + lasts, attempt))
+
+    def _end(self, entry: tuple[float, Attempt]) -> None:
+        self.running.remove(entry)
+        attempt = entry[1]
+        attempt.ended_at = self._clock.now()
+        assert self._done is not None  # as above
+        following = self._done(attempt)
+        if following is not None:
+            self._submitted.appendleft(following)
+
+    def wake(self) -> None:
+        """Nobody sleeps here."""
+
+    def cancel(self, attempt: Attempt) -> None:
+        """The call ends now, as what it was told to end as."""
+        for position, (_, running) in enumerate(self.running):
+            if running is attempt:
+                attempt.value = None
+                attempt.kind = "cancelled" if attempt.note == "cancel" else "timeout"
+                attempt.error = None if attempt.note == "cancel" else timed_out(attempt)
+                self.running[position] = (self._clock.now(), attempt)
+
+    def abandon(self, attempt: Attempt) -> bool:
+        """A simulated call always stops when it is told to."""
+        return False
+
+    def stop(self) -> None:
+        """Nothing to end."""
+
+
+class Stuck(Exception):
+    """The simulation cannot go on: a call hangs and nothing will ever stop it."""
