@@ -108,6 +108,7 @@ class Resolver:
         self.flow = self._bind_flow(collected)
         self._defaults = self._merge_defaults()
         self._queue: list[tuple[BoundTask, Declaration, int]] = []
+        self._stand_ins: list[tuple[BoundTask, BoundTask]] = []
 
     def bind(self) -> list[BoundTask]:
         """Bind every task the flow's module defines or imports, and what those need."""
@@ -312,12 +313,15 @@ class Resolver:
             position += 1
             try:
                 if bound.given is not None:
-                    self._map_given(bound, declaration, layer)
+                    self._bind_given(bound, declaration, layer)
                 else:
                     self._bind_task(bound, declaration, layer)
             except UsageError as error:
                 self.errors.append(error)
         self._queue.clear()
+        for given, original in self._stand_ins:
+            self._try(lambda g=given, o=original: self._map_given(g, o))  # type: ignore[misc]
+        self._stand_ins.clear()
 
     def _bind_task(self, bound: BoundTask, declaration: Declaration, layer: int) -> None:
         if declaration.is_generator:
@@ -730,22 +734,44 @@ class Resolver:
             )
         return found
 
-    def _map_given(self, given: BoundTask, declaration: Declaration, layer: int) -> None:
-        """A value stands in for a mapped task: a list or dict of its elements (ruling C10)."""
-        if not declaration.options.get("each"):
+    def _bind_given(self, given: BoundTask, declaration: Declaration, layer: int) -> None:
+        """Bind the task that a value stands in for: if it is mapped, the value is (ruling C10)."""
+        original = BoundTask(given.key, given.name, given.flow, declaration, order=given.order)
+        self._stand_ins.append((given, original))
+        self._bind_task(original, declaration, layer)
+
+    def _map_given(self, given: BoundTask, original: BoundTask) -> None:
+        """Let a list or dict stand in for a mapped task: for its elements, in their order or by their ids."""
+        given.elements = _elements(original)
+        if not given.elements:
             return
         assert given.given is not None  # it is a value
         value = given.given(())
         if not isinstance(value, (list, tuple, Mapping, Collected)):
             raise OptionError(
                 f"the override of {given.name!r} is a {type(value).__name__}, but the task is mapped",
-                known=f"{declaration.kind} at {declaration.where}",
+                known=f"{given.name!r} is defined at {original.where}",
                 remedy="Give a list of its elements, or a dict by id.",
             )
-        stand_in = BoundTask(given.key, given.name, given.flow, declaration, order=given.order)
-        self._bind_task(stand_in, declaration, layer)
-        given.elements = stand_in.elements
         given.constants["__mapped__"] = True
+
+
+def _elements(task: BoundTask) -> list[Element]:
+    """Return the elements that a task is mapped over: inherited ones first, in argument order."""
+    found: list[Element] = []
+    seen = {task}
+    stack = [(task, iter(task.edges))]
+    while stack:
+        current, edges = stack[-1]
+        for edge in edges:
+            if edge.argument is not None and not edge.collected and edge.source not in seen:
+                seen.add(edge.source)
+                stack.append((edge.source, iter(edge.source.edges)))
+                break
+        else:
+            stack.pop()
+            found += current.elements
+    return found
 
 
 def given_value(key: str, name: str, flow: BoundFlow, value: object) -> BoundTask:

@@ -296,7 +296,8 @@ class Session:
             self.collect(override, overrides)
         except FlowError as error:
             raise FlowError([*error.errors, *self._wrong_values(sources)]) from None
-        return _raise_all_of(sources)
+        read: Sources = _raise_all_of(sources)
+        return read
 
     def _wrong_values(self, sources: Callable[[], Sources]) -> Sequence[UsageError]:
         """Return what is wrong with parameters' values, as far as a wrong flow lets that be seen."""

@@ -13,4 +13,4 @@
 """
 
 #: In the order in which they are loaded; of two hooks the one loaded later is called first.
-BUILT_IN = ("essentials", "capture", "retry", "timeout", "limit", "cache")
+BUILT_IN = ("essentials", "capture", "retry", "timeout", "limit", "cache", "terminal")

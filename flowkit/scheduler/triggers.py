@@ -139,10 +139,13 @@ def _lacking(edge: Edge, nodes: Sequence[Node]) -> Verdict | None:
     """Return why a gathered argument cannot be given, or None.
 
     It needs every element only if it wants plain values; an element that was skipped is absent.
-    The one node that stands for a list that is not there blocks every collector.
+    A node that stands for a list that is not there blocks the collector if it stands for all that
+    it gathers; one that stands for a branch among others counts as an element.
     """
     for node in nodes:
-        if len(node.coords) < len(node.task.axes) and not node.succeeded:
+        if len(node.coords) < len(node.task.axes) and not any(
+            axis in edge.gathered for axis in node.task.axes[: len(node.coords)]
+        ):
             if node.state is State.SKIPPED:
                 return Verdict(State.SKIPPED, node.reason)
             return Verdict(State.UPSTREAM, root_reason(node), roots(node))

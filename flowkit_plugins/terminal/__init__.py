@@ -20,7 +20,14 @@ from flowkit.hookspecs import Flag, hookimpl
 from flowkit.reports import Attempt, NodeReport, RunInfo, RunReport
 from flowkit.scheduler import Scheduler
 from flowkit_plugins.terminal import failures, header, live, summary, traceback
-from flowkit_plugins.terminal.progress import Ended, LetterLines, Lines, NodeLines, Progress, drained
+from flowkit_plugins.terminal.progress import (
+    Ended,
+    LetterLines,
+    Lines,
+    NodeLines,
+    Progress,
+    drained,
+)
 from flowkit_plugins.terminal.style import Screen, secrets_in
 
 if TYPE_CHECKING:
@@ -38,8 +45,20 @@ _COLORS = ("auto", "yes", "no")
 def flowkit_run_options() -> Sequence[Flag]:
     """Declare the flags."""
     return (
-        Flag(name="--verbose", short="-v", type=bool, default=False, help="A line per node, with the reason."),
-        Flag(name="--quiet", short="-q", type=bool, default=False, help="Letters, failures and the last line only."),
+        Flag(
+            name="--verbose",
+            short="-v",
+            type=bool,
+            default=False,
+            help="A line per node, with the reason.",
+        ),
+        Flag(
+            name="--quiet",
+            short="-q",
+            type=bool,
+            default=False,
+            help="Letters, failures and the last line only.",
+        ),
         Flag(
             name="--show",
             short="-r",
@@ -47,7 +66,9 @@ def flowkit_run_options() -> Sequence[Flag]:
             help="Nodes in the short summary: (f)ailed, (E)rror, (T)imeout, (s)kipped, (u)pstream, (c)ached, "
             "(R)etried, (p)assed; (a)ll but passed, (A)ll, (N)one. Default: fE.",
         ),
-        Flag(name="--durations", type=int, metavar="N", help="Show the N slowest nodes; 0 shows all."),
+        Flag(
+            name="--durations", type=int, metavar="N", help="Show the N slowest nodes; 0 shows all."
+        ),
         Flag(
             name="--tb",
             default="long",
@@ -105,13 +126,17 @@ class Wanted:
 
 def _one_of(flag: str, value: object, known: Sequence[str]) -> str:
     if value not in known:
-        raise OptionError(f"{flag}={value}: one of {', '.join(known)}", remedy=f"Write {flag} {known[0]}.")
+        raise OptionError(
+            f"{flag}={value}: one of {', '.join(known)}", remedy=f"Write {flag} {known[0]}."
+        )
     return str(value)
 
 
 def _count(value: object) -> int:
     if not isinstance(value, int) or value < 0:
-        raise OptionError(f"--durations wants a number of nodes, not {value!r}", remedy="0 shows all of them.")
+        raise OptionError(
+            f"--durations wants a number of nodes, not {value!r}", remedy="0 shows all of them."
+        )
     return value
 
 
@@ -156,12 +181,18 @@ class Reporter:
             header.write(screen, self._session, verbose=wanted.verbose)
             screen.flush()
         scheduler = self._session.services.get(Scheduler)
-        progress = Progress(run.graph.tasks, scheduler if isinstance(scheduler, Scheduler) else None)
-        self._lines = NodeLines(screen, progress) if wanted.verbose else LetterLines(screen, progress)
+        progress = Progress(
+            run.graph.tasks, scheduler if isinstance(scheduler, Scheduler) else None
+        )
+        self._lines = (
+            NodeLines(screen, progress) if wanted.verbose else LetterLines(screen, progress)
+        )
         if screen.is_terminal:
             block = None
             if self.running is not None:
-                block = live.Block(screen, progress, self.running, self._session.clock, run.started_at)
+                block = live.Block(
+                    screen, progress, self.running, self._session.clock, run.started_at
+                )
             self._due = float("inf")
             self._ticker = live.ticker(screen, self._take, block)
             self._ticker.start()
@@ -185,7 +216,9 @@ class Reporter:
         failures.write_teardowns(screen, report.teardowns, tb=wanted.tb)
         try:
             if not wanted.quiet:
-                for _, sections in self._session.plugins.all("flowkit_report_sections", report=report):
+                for _, sections in self._session.plugins.all(
+                    "flowkit_report_sections", report=report
+                ):
                     summary.write_sections(screen, sections)
         finally:  # also where a plugin raised
             self._write_sums(report)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from flowkit.graph import BoundTask
 from flowkit.reports import BAD, Attempt, NodeReport, RunReport, TeardownReport
@@ -35,7 +34,9 @@ def write(screen: Screen, report: RunReport, *, tb: str) -> None:
             screen.line(f"… and {more(len(nodes) - MOST, task)}", "red")
 
 
-def bad_by_task(nodes: Iterable[NodeReport], words: Sequence[str] = BAD) -> dict[BoundTask, list[NodeReport]]:
+def bad_by_task(
+    nodes: Iterable[NodeReport], words: Sequence[str] = BAD
+) -> dict[BoundTask, list[NodeReport]]:
     """Return the nodes with one of ``words``, by task, in the order they ended."""
     found: dict[BoundTask, list[NodeReport]] = {}
     for node in nodes:
@@ -146,7 +147,7 @@ def rerun(node: NodeReport, command: str) -> str:
 def _target(node: NodeReport) -> str:
     """Return the flow as it is named from here: its path is relative to the root folder."""
     flow = node.task.flow
-    if flow.file is None or Path(flow.path).exists():
+    if flow.file is None or os.path.exists(flow.path):
         return flow.path
     return os.path.relpath(flow.file)
 
@@ -163,7 +164,9 @@ def _repeated(command: str) -> list[str]:
     for word in words:
         if word in _REPEATED:
             found += [word, *_next(words)]
-        elif word.startswith("--params=") or (word.startswith(("-P", "-O", "-p")) and not word.startswith("--")):
+        elif word.startswith("--params=") or (
+            word.startswith(("-P", "-O", "-p")) and not word.startswith("--")
+        ):
             found.append(word)
     return found
 

@@ -61,7 +61,9 @@ class Running:
 class Block:
     """Says what stands in the block, as lines of text."""
 
-    def __init__(self, screen: Screen, progress: Progress, running: Running, clock: Clock, started_at: float) -> None:
+    def __init__(
+        self, screen: Screen, progress: Progress, running: Running, clock: Clock, started_at: float
+    ) -> None:
         self._screen = screen
         self._progress = progress
         self._running = running
@@ -177,7 +179,11 @@ class BlockPainter:
             emoji=False,
         )
         self._live = Live(
-            console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._live.start()
         # A run that is killed outright could not bring the cursor back.
@@ -200,7 +206,7 @@ class BlockPainter:
 
     @staticmethod
     def _text(rows: Sequence[str]) -> Text:
-        from rich.text import Text  # noqa: F811 - the one above is for the type checker
+        from rich.text import Text
 
         return Text.from_ansi("\n".join(rows), no_wrap=True, overflow="crop")
 

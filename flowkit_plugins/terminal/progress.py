@@ -128,7 +128,9 @@ class LetterLines:
                 letters = by_flow[task.flow] = []
             letters.append(letter)
         known = progress.known
-        return "".join(self._stretch(flow, "".join(each), known) for flow, each in by_flow.items() if each)
+        return "".join(
+            self._stretch(flow, "".join(each), known) for flow, each in by_flow.items() if each
+        )
 
     def finish(self) -> str:
         """Return the percentage of the last line, which is all unless the run was cut short."""
@@ -182,7 +184,9 @@ class NodeLines:
 
     def feed(self, ended: Iterable[Ended]) -> str:
         """Return the lines of some more nodes and attempts."""
-        return "".join(f"{self._retry(e) if isinstance(e, Attempt) else self._node(e)}\n" for e in ended)
+        return "".join(
+            f"{self._retry(e) if isinstance(e, Attempt) else self._node(e)}\n" for e in ended
+        )
 
     def finish(self) -> str:
         """Return nothing: each line is whole."""

@@ -25,7 +25,15 @@ NARROWEST = 20
 #: From here on seconds are rounded to minutes.
 MINUTE = 59.995
 
-_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36", "magenta": "35"}
+_CODES = {
+    "bold": "1",
+    "dim": "2",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "cyan": "36",
+    "magenta": "35",
+}
 _PLAIN = str.maketrans({"→": "->", "…": "...", "═": "=", "━": "=", "╸": "-", "·": "-"})
 _ESCAPE = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])?|\x9b[0-?]*[ -/]*[@-~]"
@@ -49,7 +57,9 @@ class Screen:
         secrets: Texts that are never shown.
     """
 
-    def __init__(self, out: TextIO, *, color: str = "auto", environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, out: TextIO, *, color: str = "auto", environ: Mapping[str, str] = os.environ
+    ) -> None:
         self._out: TextIO | None = out
         self.encoding = getattr(out, "encoding", None) or "utf-8"
         self.is_terminal = _is_terminal(out)
@@ -230,7 +240,9 @@ def secrets_in(values: Iterable[object]) -> tuple[str, ...]:
     for secret in _revealed(list(values), set()):
         text = secret.decode("utf-8", "replace") if isinstance(secret, bytes) else str(secret)
         found |= {text, repr(secret)[2:-1] if isinstance(secret, bytes) else repr(text)[1:-1]}
-    return tuple(sorted((text for text in found if len(text) >= SHORTEST_SECRET), key=len, reverse=True))
+    return tuple(
+        sorted((text for text in found if len(text) >= SHORTEST_SECRET), key=len, reverse=True)
+    )
 
 
 def _revealed(value: object, seen: set[int]) -> Iterator[object]:

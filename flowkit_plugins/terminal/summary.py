@@ -84,7 +84,9 @@ def write_short(screen: Screen, report: RunReport, chars: str, *, verbose: bool)
             screen.line(f"{screen.paint(word.upper(), style)} {rest}")
 
 
-def _short(screen: Screen, report: RunReport, words: Sequence[str], *, verbose: bool) -> Iterator[tuple[str, str]]:
+def _short(
+    screen: Screen, report: RunReport, words: Sequence[str], *, verbose: bool
+) -> Iterator[tuple[str, str]]:
     found: dict[str, list[NodeReport]] = {word: [] for word in (*words, "not run")}
     retried = found.get(_RETRIED)
     for node in report.nodes:
@@ -132,7 +134,11 @@ def _alike(word: str, nodes: Sequence[NodeReport], *, verbose: bool) -> Iterator
     """Yield a line per node or, of those of a task that share a reason, one with their number."""
     groups: dict[tuple[object, str], list[NodeReport]] = {}
     for node in nodes:
-        reason = f"{counted(len(node.attempts), 'attempt')}" if word == _RETRIED else first_line(node.reason)
+        reason = (
+            f"{counted(len(node.attempts), 'attempt')}"
+            if word == _RETRIED
+            else first_line(node.reason)
+        )
         groups.setdefault((node if verbose else node.task, reason), []).append(node)
     for (_, reason), each in groups.items():
         first = each[0]
@@ -184,4 +190,6 @@ def last_line(report: RunReport) -> str:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{counts[word]} {word}" for word in ORDER if counts.get(word)) or "nothing to do"
+    return (
+        ", ".join(f"{counts[word]} {word}" for word in ORDER if counts.get(word)) or "nothing to do"
+    )

@@ -20,7 +20,7 @@ def message(error: BaseException) -> str:
     """Return what an error says, also where asking it raises."""
     try:
         return str(error)
-    except Exception as problem:  # noqa: BLE001 - the user's code
+    except Exception as problem:
         return f"<its text cannot be shown: {type(problem).__name__}>"
 
 
@@ -52,7 +52,9 @@ def lines(text: str, error: BaseException | None, style: str) -> list[str]:
         if error is None:
             return []
         said = message(error)
-        return (said if isinstance(error, TaskFailed) and said else f"{type(error).__name__}: {said}").splitlines()
+        return (
+            said if isinstance(error, TaskFailed) and said else f"{type(error).__name__}: {said}"
+        ).splitlines()
     found = text.splitlines()
     return _where_raised(found) if style == "short" else found
 
@@ -62,7 +64,7 @@ def _native(error: BaseException) -> str:
 
     try:
         return "".join(traceback.format_exception(error))
-    except Exception:  # noqa: BLE001 - a __str__ or a __cause__ that raises
+    except Exception:  # a __str__ or a __cause__ that raises
         return ""
 
 
@@ -76,7 +78,9 @@ def is_error_line(line: str) -> bool:
     """Whether a line of a traceback is the error's own: it is not indented, and no heading."""
     if not line or line[0].isspace() or line[0] in "|+":
         return False
-    return not line.startswith(("Traceback (most recent", "During handling of", "The above exception"))
+    return not line.startswith(
+        ("Traceback (most recent", "During handling of", "The above exception")
+    )
 
 
 def shown(name: str, value: object) -> list[str]:
@@ -104,6 +108,6 @@ def short_repr(value: object) -> str:
     short.maxlist = short.maxtuple = short.maxdict = short.maxset = short.maxfrozenset = 10
     try:
         text = short.repr(value)
-    except Exception as problem:  # noqa: BLE001 - the user's code
+    except Exception as problem:
         return f"<{type(value).__name__} whose repr raises {type(problem).__name__}>"
     return text if len(text) <= LONGEST_REPR else text[: LONGEST_REPR - 1] + "…"

@@ -939,3 +939,28 @@ def test_success_collections_take_what_there_is(scheduler):
     s.lists("xs", "1", "2")
     s.fails("m[1]")
     assert "start r" in s.succeeds("m[2]")
+
+
+def test_a_branch_without_elements_because_of_a_skip_is_absent_from_a_collection(scheduler):
+    """skip() in a mapped task is a filter, also where its result would have been a list."""
+    s = scheduler(graph(xs=takes(), ys=takes(each=["xs"]), m=takes(each=["ys"]), r=takes(m=COLLECTED)), slots=9)
+    s.begins()
+    s.succeeds("xs")
+    s.lists("xs", "a", "b")
+    assert s.skips("ys[a]", "closed") == ["skipped m[a]"]
+    s.succeeds("ys[b]")
+    s.lists("ys[b]", "1")
+    assert "start r" in s.succeeds("m[b-1]")
+
+
+def test_a_branch_without_elements_because_of_a_failure_is_a_failed_element(scheduler):
+    s = scheduler(graph(xs=takes(), ys=takes(each=["xs"]), m=takes(each=["ys"]), r=takes(m=COLLECTED)), slots=9)
+    s.begins()
+    s.succeeds("xs")
+    s.lists("xs", "a", "b")
+    s.fails("ys[a]")
+    s.succeeds("ys[b]")
+    s.lists("ys[b]", "1")
+    s.succeeds("m[b-1]")
+    assert s.reason("r") == "1 of 2 `m` failed: a"
+    assert s.roots("r") == ["ys[a]"]
