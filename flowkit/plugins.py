@@ -144,10 +144,14 @@ class Plugins:
         return found
 
     def all(self, hook: str, **arguments: object) -> list[tuple[str, Any]]:
-        """Call a hook and return (plugin, answer) for every answer that is not None, built-ins first."""
+        """Call a hook and return (plugin, answer) for every answer that is not None.
+
+        Called as pluggy does, the one registered last first, ``tryfirst`` and ``trylast`` honoured;
+        answers are in the order of registration, built-ins first.
+        """
         caller = getattr(self.manager.hook, hook)
         answers = []
-        for impl in caller.get_hookimpls():
+        for impl in reversed(caller.get_hookimpls()):
             try:
                 answer = impl.function(*[arguments[name] for name in impl.argnames])
             except Exception as error:
@@ -156,6 +160,7 @@ class Plugins:
                 raise PluginError(impl.plugin_name, hook, error) from error
             if answer is not None:
                 answers.append((impl.plugin_name, answer))
+        answers.reverse()
         return answers
 
     def has(self, hook: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 from flowkit.clock import Clock
 from flowkit.elements import NotAList
 from flowkit.executors import Executor
+from flowkit.executors.alarm import Alarm
 from flowkit.executors.coroutines import EventLoop
 from flowkit.graph import Axis, BoundResource, BoundTask, Graph
 from flowkit.hookspecs import Again, Kept, Known, Later, Stale
@@ -98,6 +99,7 @@ class Runner:
         self._finished = False
         self._crash: BaseException | None = None
         self._unpersisted: set[BoundTask] = set()
+        self._alarm = Alarm(self._patience, self.tick)
         self._loop = EventLoop()
         self.lifetimes = Lifetimes(self._loop.wait, self._teardown_failed)
         self.gatherer = Gatherer(self.machine)
@@ -138,6 +140,8 @@ class Runner:
         pressed: KeyboardInterrupt | None = None
         try:
             self._turn(RunStarted(self._clock.now()))
+            if self.executor.busy and self._wake_at != float("inf"):
+                self._alarm.start()  # the flow's own deadline
             while not self._over():
                 try:
                     self.executor.wait(self._patience())
@@ -177,8 +181,11 @@ class Runner:
         """Take in that time passed. Called by whoever waits for it."""
         now = self._clock.now()
         self._give_up(now)
-        if now >= self._wake_at:
-            self._wake_at = float("inf")
+        with self._lock:
+            due = now >= self._wake_at
+            if due:
+                self._wake_at = float("inf")
+        if due:
             self._turn(Tick(now))
 
     def interrupt(self, reason: str = "interrupted") -> None:
@@ -223,6 +230,7 @@ class Runner:
         self.executor.wake()
 
     def _close(self) -> None:
+        self._alarm.stop()
         self.lifetimes.close_shared()
         self.executor.stop()
         self._loop.stop()
@@ -356,6 +364,7 @@ class Runner:
         if command.at < self._wake_at:
             self._wake_at = command.at
             self.executor.wake()
+            self._alarm.changed()
 
     def _finish(self, command: Finish) -> None:
         self._finished = True
@@ -368,6 +377,8 @@ class Runner:
         with self._lock:
             for command in self.machine.handle(AttemptStarted(attempt.started_at, attempt.unit)):
                 self._handlers[type(command)](command)
+        if self.executor.busy:
+            self._alarm.start()
 
     def _took_end(self, attempt: Attempt) -> None:
         """Note how an attempt ended and queue the event that follows from it."""

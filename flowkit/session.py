@@ -39,7 +39,7 @@ from flowkit.plugins import Plugins
 from flowkit.reports import RunInfo, RunReport
 from flowkit.resolver import Override, Resolver, Surroundings, iterate_errors
 from flowkit.runner import Runner
-from flowkit.scheduler import Node, State
+from flowkit.scheduler import Node, Scheduler, State
 from flowkit.secrets import masking
 from flowkit.selection import Selection, axis_filters, choose, element_wants
 from flowkit.services import Before
@@ -477,6 +477,7 @@ class Session:
             keep=(lambda task: task in targets) if keep else (lambda task: False),
             only=_only(cut),
         )
+        self.services[Scheduler] = runner.machine
         prepare(runner)
         self.plugins.all("flowkit_run_started", run=info)
         folders = {os.path.dirname(f.file) for f in graph.flows if f.file}

@@ -173,7 +173,7 @@ def test_a_day_that_was_turned_away_is_absent_from_training(week):
 
 
 def test_the_note_names_the_days_that_were_turned_away(week):
-    assert week["disruption_note"].splitlines() == [
+    assert week["disruption_note"].read_text().splitlines() == [
         "- 2013-02-08: 51% cancelled (472 of 930)",
         "- 2013-02-09: 57% cancelled (393 of 684)",
     ]
@@ -193,6 +193,11 @@ def test_the_report_is_below_out(finished):
         folder / "delays.png",
     ]
     assert (folder / "delays.png").read_bytes() == week["delay_plot"]
+
+
+def test_the_note_is_below_out(finished):
+    project, week = finished
+    assert week["disruption_note"] == project.folder / "out/disruption_note/disruption.md"
 
 
 def test_the_html_report_needs_no_other_file(finished):
@@ -257,7 +262,7 @@ def test_another_threshold_runs_the_branch_only(project):
     assert executed(run) == {
         *gates, node("training_rows", "2013-02-08"), "training", "disruption_note", "report",
     }  # fmt: skip
-    assert run["disruption_note"] == "- 2013-02-09: 57% cancelled (393 of 684)"
+    assert run["disruption_note"].read_text() == "- 2013-02-09: 57% cancelled (393 of 684)"
     assert len(run["training_rows"]) == 6
 
 

@@ -316,15 +316,3 @@ class TestTopArtists:
             "day_count[flights_2013-02-09.csv]",
             "day_count[flights_2013-02-10.csv]",
         }
-
-
-def test_the_blizzard_weeks_own_tests_pass(examples):
-    skip_without("blizzard_week/flow.py")
-    ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "blizzard_week"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr

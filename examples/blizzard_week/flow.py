@@ -122,9 +122,11 @@ def disruption(fit_for_training: Skipped, day_figures: DayFigures) -> str:
 
 
 @task
-def disruption_note(disruption: Collected[str]) -> str:
-    """The disrupted days, one line each."""
-    return "\n".join(disruption) or "None."
+def disruption_note(disruption: Collected[str], out: Callable[[str], Path]) -> Path:
+    """The disrupted days, one line each: ``out/disruption_note/disruption.md``."""
+    note = out("disruption.md")
+    note.write_text("\n".join(disruption) or "None.", encoding="utf-8")
+    return note
 
 
 @task
@@ -140,14 +142,13 @@ def report(
     by_origin: pd.DataFrame,
     top_destinations: dict[str, int],
     model_quality: dict[str, float],
-    disruption_note: str,
+    disruption_note: Path,
     delay_plot: bytes,
     out: Callable[[str], Path],
 ) -> list[Path]:
     """The week as a page: ``out/report/report.html``, and the same in Markdown."""
-    figures = Figures(
-        by_day, by_carrier, by_origin, top_destinations, model_quality, disruption_note
-    )
+    note = disruption_note.read_text(encoding="utf-8")
+    figures = Figures(by_day, by_carrier, by_origin, top_destinations, model_quality, note)
     page, text, picture = out("report.html"), out("report.md"), out("delays.png")
     page.write_text(html(figures, delay_plot), encoding="utf-8")
     text.write_text(markdown(figures, picture.name), encoding="utf-8")

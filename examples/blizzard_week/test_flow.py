@@ -3,8 +3,6 @@
 ``pytest examples/blizzard_week``; the folder of this file is importable, as pytest has it.
 """
 
-from pathlib import Path
-
 import flow
 import pandas as pd
 import pytest
@@ -42,9 +40,10 @@ def test_the_note_says_why_a_day_was_turned_away():
     assert line == "- 2013-02-08: 51% cancelled (51 of 100)"
 
 
-def test_a_list_stands_in_for_what_is_collected():
-    assert flow.disruption_note(["- one", "- two"]) == "- one\n- two"
-    assert flow.disruption_note([]) == "None."
+def test_a_list_stands_in_for_what_is_collected_and_a_function_for_a_resource(tmp_path):
+    note = flow.disruption_note(["- one", "- two"], out=lambda name: tmp_path / name)
+    assert note.read_text() == "- one\n- two"
+    assert flow.disruption_note([], out=lambda name: tmp_path / name).read_text() == "None."
 
 
 @pytest.mark.parametrize(
@@ -63,9 +62,7 @@ def test_a_day_that_is_not_in_order_is_refused(change, complaint):
 
 
 def test_a_run_takes_parameters_and_gives_values(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLOWKIT_CACHE_DIR", str(tmp_path / "cache"))
-    target = f"{Path(flow.__file__)}::disruption_note"
-    run = flowkit.run(target, params={"threshold": 0.55})
+    run = flowkit.run(f"{flow.__file__}::disruption", params={"threshold": 0.55})
     assert run.ok
-    assert run["disruption_note"] == "- 2013-02-09: 57% cancelled (393 of 684)"
+    assert list(run["disruption"]) == ["- 2013-02-09: 57% cancelled (393 of 684)"]

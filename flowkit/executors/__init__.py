@@ -24,10 +24,12 @@ class Executor(Protocol):
     Attributes:
         name: As ``--executor`` names it.
         slots: How many attempts may run at once.
+        busy: Whether attempts run in :meth:`wait`, so that it may return long after its timeout.
     """
 
     name: str
     slots: int
+    busy: bool
 
     def start(self, call: Call, done: Done) -> None:
         """Get ready to run attempts."""

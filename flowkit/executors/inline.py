@@ -18,6 +18,7 @@ class InlineExecutor:
 
     name = "inline"
     slots = 1
+    busy = True
 
     def __init__(self) -> None:
         self._queue: deque[Attempt] = deque()

@@ -46,6 +46,7 @@ class ThreadExecutor:
     """
 
     name = "threads"
+    busy = False
 
     def __init__(self, slots: int) -> None:
         self.slots = slots

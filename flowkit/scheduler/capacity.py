@@ -62,6 +62,8 @@ class Capacity:
         """Return the next node that may start, with what it demands taken; None if none may."""
         if self.free <= 0:
             return None
+        if self._returns and self._returns[0][0] <= now:
+            self.tick(now)
         while True:
             node = self._next()
             if node is None:

@@ -43,6 +43,14 @@ from flowkit.scheduler.triggers import ALWAYS, Ending, ending, judge, root_reaso
 NEVER = float("inf")
 
 
+def _ignore(piece: Piece, coords: Coords) -> None:
+    """What is not known yet comes with its own event."""
+
+
+def _unexpected(piece: Piece, coords: Coords) -> None:
+    raise AssertionError("a collector was unlocked before all of its lists were known")
+
+
 class Scheduler:
     """The state of one run.
 
@@ -78,6 +86,7 @@ class Scheduler:
         self._running: dict[Node, None] = {}
         self._unlocked: list[Node] = []
         self._ended: deque[Node] = deque()
+        self._again = 0  #: nodes that had ended and are being computed again
         self._completing: deque[TaskState] = deque()
         self.states: dict[BoundTask, TaskState] = {}
         self._axes: dict[Any, AxisState] = {}
@@ -281,14 +290,16 @@ class Scheduler:
             if axis in place and axis not in link.edge.gathered and place[axis] < len(node.coords)
         }
 
-    def _ups(self, link: Link, node: Node) -> Sequence[Node]:
+    def _ups(
+        self, link: Link, node: Node, unknown: Callable[[Piece, Coords], None] = _unexpected
+    ) -> Sequence[Node]:
         if not link.edge.gathered:
             return (link.up.nodes[project(node.coords, link.pick)],)
         found = link.up.nodes
         fixed = self._fixed(link, node)
         if not fixed and len(link.up.sources) == 1:
             return list(found.values())
-        return [found[c] for c, _ in descend(link.up, fixed, (), _unexpected) if c in found]
+        return [found[c] for c, _ in descend(link.up, fixed, (), unknown) if c in found]
 
     # Ends, and what follows
 
@@ -330,7 +341,12 @@ class Scheduler:
     def _fallen_back(self, node: Node, other: Node) -> None:
         """The fallback of a failed node ended: its value stands in, or the failure stands."""
         if other.succeeded:
-            node.stand_in = other
+            node.stand_in = other.stand_in or other
+            if node.stand_in is not other:  # the fallback has fallen back itself
+                node.stand_in.holders += 1
+                other.holders -= 1
+                if not other.holders and other.told:
+                    self._release([other])
             self._settle(node)
         else:
             node.stand_in = None  # it may have had one, whose value was lost
@@ -359,6 +375,8 @@ class Scheduler:
     def _settle(self, node: Node) -> None:
         node.settled = True
         self.open -= 1
+        if node.told:
+            self._again -= 1
         self._ended.append(node)
 
     def _propagate(self) -> None:
@@ -418,7 +436,7 @@ class Scheduler:
             return free  # it stands for a list that is missing, and never had inputs
         for link in state.links:
             if link.holds:
-                for up in self._ups(link, node):
+                for up in self._ups(link, node, _ignore):  # it may have been stopped before all were known
                     up.holders -= 1
                     if not up.holders:
                         free.append(up)
@@ -457,6 +475,8 @@ class Scheduler:
             if self.stopped and self._held_back(node.task):
                 self._end_unrun(node, State.NOT_RUN, self.stopped[node.task.flow])
                 continue
+            if self._again and self._awaits(node):
+                continue
             state = self.states[node.task]
             if node.trouble or not state.simple:
                 verdict = judge(node.task.trigger, self.upstreams(node))
@@ -469,6 +489,17 @@ class Scheduler:
         push = self.capacity.push
         for node in reversed(ready):
             push(node)
+
+    def _awaits(self, node: Node) -> bool:
+        """Whether something above it is being computed again; the node waits for that as at first."""
+        ups = [up for _, nodes in self.upstreams(node) for up in nodes]
+        ups += [source for source, _ in self.element_sources(node)]
+        for each in ups:
+            up = each.stand_in or each
+            if not up.settled:
+                node.waiting += 1
+                _wait_for(up, node)
+        return node.waiting > 0
 
     def _held_back(self, task: BoundTask) -> bool:
         return task.flow in self.stopped and (self.final or task.trigger != ALWAYS) and task.given is None
@@ -483,6 +514,10 @@ class Scheduler:
         take, now, out = self.capacity.take, self._now, self._out
         running = self._running
         while (node := take(now)) is not None:
+            if self._again and self._awaits(node):
+                self.capacity.give_back(node)
+                node.become(State.WAITING)
+                continue
             node.become(State.RUNNING)
             node.serial += 1
             running[node] = None
@@ -596,6 +631,8 @@ class Scheduler:
 
     def _resume_gathering(self, node: Node, edge: Edge, before: Coords) -> None:
         """A list that a collector waited for is known: hang it on the elements, and on further lists."""
+        if node.state is not State.WAITING:
+            return  # it was stopped before
         link = next(link for link in self.states[node.task].links if link.edge is edge)
 
         def unknown(piece: Piece, coords: Coords) -> None:
@@ -684,8 +721,8 @@ class Scheduler:
     def _on_value_lost(self, event: ValueLost) -> None:
         """A list cannot be read: have it computed again, upon which it is asked for again."""
         node, other = event.node, event.node.stand_in
-        if not node.settled:
-            return  # it is being computed again already, for somebody else
+        if not node.settled or all(a.piece(node.coords).known for a in self.states[node.task].expands):
+            return  # it is, or was, computed again for somebody else
         if self._held_back(node.task):
             self._block(node)
         elif other is None:
@@ -693,6 +730,7 @@ class Scheduler:
         else:
             self._hold_again(node)
             self.open += 1
+            self._again += 1
             node.settled = False
             _wait_for(other, node)
             if other.settled:
@@ -710,6 +748,7 @@ class Scheduler:
         if not node.hollow:
             self._hold_again(node)
         self.open += 1
+        self._again += 1
         node.settled = False
         node.hollow = False
         node.forced = True
@@ -821,11 +860,3 @@ def _definition(node: Node) -> tuple[int, Coords]:
 
 def _was_skipped(node: Node) -> str:
     return f"`{node.id}` was skipped{': ' if node.reason else ''}{node.reason}"
-
-
-def _ignore(piece: Piece, coords: Coords) -> None:
-    """What is not known yet comes with its own event."""
-
-
-def _unexpected(piece: Piece, coords: Coords) -> None:
-    raise AssertionError("a collector was unlocked before all of its lists were known")

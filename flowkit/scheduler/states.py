@@ -31,11 +31,11 @@ class State(Enum):
 
 ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.SKIPPED, State.UPSTREAM, State.NOT_RUN})
 
-#: state → the states that may follow. SUCCEEDED → READY or WAITING happens when a value that was
-#: known turns out not to be at hand and somebody needs it.
+#: state → the states that may follow. SUCCEEDED → READY happens when a value that was known turns
+#: out not to be at hand and somebody needs it; whoever was to be called with it is WAITING again.
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.WAITING: frozenset({State.READY, State.SKIPPED, State.UPSTREAM, State.FAILED, State.NOT_RUN}),
-    State.READY: frozenset({State.RUNNING, State.NOT_RUN}),
+    State.READY: frozenset({State.RUNNING, State.WAITING, State.NOT_RUN}),
     State.RUNNING: frozenset(
         {State.SUCCEEDED, State.FAILED, State.SKIPPED, State.PARKED, State.WAITING, State.NOT_RUN}
     ),
@@ -131,4 +131,5 @@ class Node:
     @property
     def succeeded(self) -> bool:
         """Whether whoever hangs off it sees a success: its own, or its fallback's."""
-        return self.state is State.SUCCEEDED or self.stand_in is not None
+        other = self.stand_in
+        return self.state is State.SUCCEEDED or (other is not None and other.state is State.SUCCEEDED)

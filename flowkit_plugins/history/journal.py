@@ -1,0 +1,330 @@
+"""The journal: one thread writes what happens to a run, in groups, while it happens.
+
+Handing over a node costs an append. A group is written after 50 ms at the most, at once when a
+node took longer than that or went wrong; each goes to SQLite as one JSON text in one statement, so
+that the interpreter's lock is free while the rows are inserted. Before a node is written down as
+ended well, its value is on disk: what the journal says can be built upon.
+
+The first failure (locked, full, read-only, damaged) is told, and nothing is written from then on:
+a run never fails, and waits no longer than ``TIMEOUT``, because its history cannot be kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from flowkit.clock import Clock
+from flowkit.reports import BAD, Attempt, NodeReport, RunInfo, RunReport
+from flowkit.scheduler import Node
+from flowkit_plugins.history import facts, processes, rows
+from flowkit_plugins.history.databases import OF_A_RUN, SPAN, HistoryError, open_to_write, transaction, trouble
+
+GROUP_SECONDS = 0.05
+TICK = 1.0
+"""Seconds between two looks at what is running; a node that runs longer than this is written down."""
+TIMEOUT = 5.0
+SWEPT_AT_ONCE = 20
+"""Runs whose time is over that are dropped at the end of a run: it shall not take long."""
+
+_NODES = (
+    f"INSERT INTO nodes SELECT ? + key, {', '.join(f"json_extract(value, '$[{i}]')" for i in range(8))}"  # noqa: S608
+    " FROM json_each(?)"
+)
+_ATTEMPTS = f"INSERT INTO attempts VALUES (?{', ?' * 10})"
+
+
+class Journal:
+    """The record of one run.
+
+    Args:
+        file: The history.
+        run: The run.
+        details: What is noted of it at its start.
+        continues: The run that it continues, or None.
+        parent: The run (and node) of the task in which it was started, or None.
+        keep: Seconds for which runs are kept; None for good.
+        flush: Called before nodes are written: has what they gave been stored.
+        clock: The run's clock.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        run: RunInfo,
+        details: dict[str, Any],
+        *,
+        continues: str | None = None,
+        parent: str | None = None,
+        keep: float | None = None,
+        flush: Callable[[], None] = lambda: None,
+        clock: Clock,
+    ) -> None:
+        self._file = file
+        self._run = run
+        self._details = details
+        self._continues = continues
+        self._parent = parent
+        self._keep = keep
+        self._flush = flush
+        self._clock = clock
+        self._zero = run.started_at
+        self._mask = run.mask
+        self._queue: deque[NodeReport | Attempt] = deque()
+        self.running: dict[Node, Attempt] = {}
+        self._noted: set[Attempt] = set()
+        self._was_failed: set[tuple[str, str]] = set()
+        self._counts: dict[str, int] = {}
+        self._first = 0
+        self._next = dict.fromkeys(("nodes", "attempts", "running"), 0)
+        self._idle = True
+        self._work = threading.Event()
+        self._hurry = threading.Event()
+        self._report: RunReport | None = None
+        self._status = ""
+        self._thread: threading.Thread | None = None
+        self.failure = ""
+        self.listeners: list[Callable[[Iterable[NodeReport]], None]] = []
+
+    # On the run's threads
+
+    def start(self) -> None:
+        """Begin to write."""
+        # A daemon: a process that is told to end at once must be able to.
+        self._thread = threading.Thread(target=self._write_all, name="flowkit-history", daemon=True)
+        self._thread.start()
+
+    def ended(self, report: NodeReport) -> None:
+        """Take in that a node ended. Called under the run's lock, for every node."""
+        self._queue.append(report)
+        tries = report.attempts
+        if tries:
+            self.running.pop(report.unit, None)
+            last = tries[-1]
+            if last.ended_at is None or last.ended_at - last.started_at > GROUP_SECONDS or report.word in BAD:
+                self._hurry.set()
+        if self._idle:
+            self._idle = False
+            self._work.set()
+
+    def attempted(self, attempt: Attempt) -> None:
+        """Take in that an attempt ended other than well."""
+        self._queue.append(attempt)
+        self._idle = False
+        self._hurry.set()
+        self._work.set()
+
+    def end(self, status: str, report: RunReport | None) -> None:
+        """Write what is left, and how the run ended; wait until that is done."""
+        if self._thread is None:
+            return
+        self._report, self._status = report, status
+        self._hurry.set()
+        self._work.set()
+        self._thread.join(4 * TIMEOUT)
+        if self._thread.is_alive():
+            self._fail(HistoryError(f"{self._file} did not answer in time"))
+        self._thread = None
+
+    # On the writer's thread
+
+    def _write_all(self) -> None:
+        try:
+            connection = open_to_write(self._file, TIMEOUT)
+        except (OSError, sqlite3.Error, HistoryError) as error:
+            self._fail(error)
+            self._queue = _Nowhere()
+            return
+        try:
+            with transaction(connection):
+                self._begin(connection)
+            while not self._status:
+                self._wait()
+                self._write_group(connection)
+            self._write_group(connection)
+            with transaction(connection):
+                self._finish(connection)
+            with transaction(connection):
+                self._sweep(connection)
+        except Exception as error:  # whatever it is, the run goes on without a history
+            self._fail(error)
+            self._queue = _Nowhere()
+        finally:
+            connection.close()
+
+    def _fail(self, error: Exception) -> None:
+        if not self.failure:
+            self.failure = str(trouble(error, self._file))
+
+    def _wait(self) -> None:
+        """Wait for something to write, and then a little for more."""
+        if not self._queue:
+            self._idle = True
+            if not self._queue:  # else somebody came between these two
+                self._work.wait(TICK)
+            self._idle = False
+        self._work.clear()
+        if self._queue:
+            self._hurry.wait(GROUP_SECONDS)
+        self._hurry.clear()
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        run = self._run
+        mark_lost(connection, self._file.parent)
+        connection.execute(
+            "INSERT INTO runs (id, flow, status, started, parent, continues, pid, process, scheduled)"
+            " VALUES (?, ?, 'running', ?, ?, ?, ?, ?, ?)",
+            (run.id, run.flow, run.started.timestamp(), self._parent, self._continues, os.getpid(),
+             processes.identity(), run.scheduled_at.isoformat()),
+        )  # fmt: skip
+        ((number,),) = connection.execute("SELECT last_insert_rowid()").fetchall()
+        self._first = number * SPAN
+        connection.execute("INSERT INTO details VALUES (?, 'begin', ?)", (number, json.dumps(self._details)))
+        for flow in run.graph.flows:
+            if self._parent is None:
+                connection.execute("INSERT INTO runs_of VALUES (?, ?)", (flow.path, number))
+            connection.execute("INSERT OR REPLACE INTO flows VALUES (?, ?, ?)", (flow.path, flow.file, flow.module))
+            found = connection.execute("SELECT flow, node FROM failed WHERE flow = ?", (flow.path,))
+            self._was_failed.update(found.fetchall())
+        name, shape = facts.shape(run.graph)
+        connection.execute("INSERT OR IGNORE INTO graphs VALUES (?, ?)", (name, shape))
+        connection.execute("UPDATE runs SET graph = ? WHERE number = ?", (name, number))
+
+    def _write_group(self, connection: sqlite3.Connection) -> None:
+        queue, reports, attempts = self._queue, [], []
+        for _ in range(len(queue)):
+            item = queue.popleft()
+            if type(item) is NodeReport:
+                reports.append(item)
+                if item.attempts and item.attempts[-1].sections and item.attempts[-1].kind == "success":
+                    attempts.append(item.attempts[-1])
+            else:
+                attempts.append(item)  # type: ignore[arg-type]  # the only other type there is
+        long = self._long_running()
+        if not (reports or attempts or long):
+            return
+        if reports:
+            self._flush()
+        zero, mask = self._zero, self._mask
+        made = [rows.node_row(report, zero, mask) for report in reports]
+        text = json.dumps(made, separators=(",", ":")) if made else ""
+        with transaction(connection):
+            if made:
+                connection.execute(_NODES, (self._take("nodes", len(made)), text))
+                self._note_failures(connection, reports)
+            for attempt in attempts:
+                row = rows.attempt_row(attempt, zero, mask)
+                connection.execute(_ATTEMPTS, (self._take("attempts", 1), *row))
+            for attempt in long:
+                connection.execute(
+                    "INSERT INTO running VALUES (?, ?, ?, ?)",
+                    (self._take("running", 1), attempt.full_id, attempt.number, round(attempt.started_at - zero, 6)),
+                )
+        counts = self._counts
+        for row in made:
+            counts[row[1]] = counts.get(row[1], 0) + 1
+        for listener in self.listeners:
+            listener(reports)
+
+    def _take(self, table: str, count: int) -> int:
+        """Return the first of ``count`` rowids."""
+        first = self._first + self._next[table]
+        self._next[table] += count
+        return first
+
+    def _long_running(self) -> list[Attempt]:
+        """Return what has been running for more than a moment, once each: a kill leaves that much behind."""
+        if not self.running:
+            self._noted.clear()
+            return []
+        running = [attempt for _, attempt in list(self.running.items())]
+        self._noted.intersection_update(running)
+        until = self._clock.now() - TICK
+        long = [a for a in running if a.started_at < until and a not in self._noted]
+        self._noted.update(long)
+        return long
+
+    def _note_failures(self, connection: sqlite3.Connection, reports: Iterable[NodeReport]) -> None:
+        """Keep the list of nodes whose last end was a failure: what ``--lf`` reads."""
+        number = self._first // SPAN
+        for report in reports:
+            if report.word in BAD:
+                unit = report.unit
+                place = (unit.task.flow.path, unit.id)
+                self._was_failed.discard(place)
+                connection.execute("INSERT OR REPLACE INTO failed VALUES (?, ?, ?)", (*place, number))
+            elif self._was_failed and report.word not in ("not run", "upstream"):
+                place = (report.unit.task.flow.path, report.unit.id)
+                if place in self._was_failed:
+                    self._was_failed.discard(place)
+                    connection.execute("DELETE FROM failed WHERE flow = ? AND node = ?", place)
+
+    def _finish(self, connection: sqlite3.Connection) -> None:
+        number = self._first // SPAN
+        report = self._report
+        if report is not None:
+            connection.execute("INSERT OR REPLACE INTO details VALUES (?, 'end', ?)", (number, json.dumps(rows.end_of(report))))
+            if not report.interrupted and not report.stopped:
+                self._forget_gone(connection)
+        connection.execute(
+            "UPDATE runs SET status = ?, ended = ?, counts = ? WHERE number = ?",
+            (self._status, self._clock.wall().timestamp(), json.dumps(self._counts), number),
+        )
+
+    def _forget_gone(self, connection: sqlite3.Connection) -> None:
+        """Forget failures of elements that a whole run of their task did not meet any more."""
+        whole = {(t.flow.path, t.name) for t in self._run.graph.tasks if t.wants is None and t.given is None}
+        met = {(n.unit.task.flow.path, n.unit.id) for n in self._report.nodes} if self._was_failed and self._report else set()
+        for flow, node in self._was_failed:
+            if (flow, node.partition("[")[0]) in whole and (flow, node) not in met:
+                connection.execute("DELETE FROM failed WHERE flow = ? AND node = ?", (flow, node))
+
+    def _sweep(self, connection: sqlite3.Connection) -> None:
+        if self._keep is not None:
+            sweep(connection, self._clock.wall().timestamp() - self._keep, SWEPT_AT_ONCE)
+
+
+def mark_lost(connection: sqlite3.Connection, folder: Path) -> None:
+    """Note of every run whose process is gone that it is lost, or was killed."""
+    found = connection.execute("SELECT number, id, pid, process FROM runs WHERE status = 'running'").fetchall()
+    for number, name, pid, process in found:
+        if processes.is_gone(pid, process):
+            marker = killed_marker(folder, name)
+            status = "killed" if os.path.exists(marker) else "lost"
+            connection.execute("UPDATE runs SET status = ? WHERE number = ?", (status, number))
+            if status == "killed":
+                os.unlink(marker)
+
+
+def killed_marker(folder: Path, run: str) -> str:
+    """Return the file that says that a run was killed by a second Ctrl-C."""
+    return str(folder / f"killed-{run}")
+
+
+def sweep(connection: sqlite3.Connection, before: float, most: int) -> int:
+    """Drop the oldest runs that began before a time, at most so many; return how many there were."""
+    found = connection.execute("SELECT number, started, graph FROM runs ORDER BY number LIMIT ?", (most,)).fetchall()
+    old = [(number, graph) for number, started, graph in found if started < before]
+    for number, graph in old:
+        for table in OF_A_RUN:
+            connection.execute(f"DELETE FROM {table} WHERE at BETWEEN ? AND ?", (number * SPAN, (number + 1) * SPAN - 1))  # noqa: S608
+        connection.execute("DELETE FROM details WHERE number = ?", (number,))
+        connection.execute("DELETE FROM runs WHERE number = ?", (number,))
+        for (flow,) in connection.execute("SELECT flow FROM flows").fetchall():
+            connection.execute("DELETE FROM runs_of WHERE flow = ? AND number = ?", (flow, number))
+        if not connection.execute("SELECT 1 FROM runs WHERE graph = ? LIMIT 1", (graph,)).fetchall():
+            connection.execute("DELETE FROM graphs WHERE hash = ?", (graph,))
+    return len(old)
+
+
+class _Nowhere(deque[Any]):
+    """Takes what nobody will write."""
+
+    def append(self, item: Any, /) -> None:
+        """Drop it."""
