@@ -182,7 +182,7 @@ def _read(annotation: object) -> Wants:
         if named:
             source = named[-1].name
             rest = tuple(m for m in metadata if not isinstance(m, From))
-            annotation = typing.Annotated.__class_getitem__((base, *rest)) if rest else base  # type: ignore[attr-defined]
+            annotation = typing.Annotated.__class_getitem__((base, *rest)) if rest else base
         inner = base
     else:
         inner = annotation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -92,7 +93,8 @@ def option_of(flag: Flag) -> click.Option:
     names.append(flag.keyword)
     if flag.type is bool:
         return click.Option(names, is_flag=True, default=bool(flag.default), help=flag.help)
-    return click.Option(
+    option = _Optional if flag.optional is not None else click.Option
+    found = option(
         names,
         type=flag.type,
         default=None if flag.multiple else flag.default,
@@ -100,6 +102,57 @@ def option_of(flag: Flag) -> click.Option:
         metavar=flag.metavar,
         help=flag.help,
     )
+    if isinstance(found, _Optional):
+        found.alone = flag.optional or ""
+    return found
+
+
+class _Optional(click.Option):
+    """An option that takes a value only with ``=``, or after the targets (ruling E13)."""
+
+    alone = ""
+
+
+def spelled_out(command: click.Command, arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a command with every optional value written as ``--flag=value``.
+
+    Raises:
+        OptionError: A list of tasks would swallow the target, or seems meant to.
+    """
+    options = {name: p for p in command.params if isinstance(p, click.Option) for name in p.opts}
+    found: list[str] = []
+    rest = list(arguments)
+    targets = 0
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            return [*found, word, *rest]
+        option = options.get(word)
+        if isinstance(option, _Optional):
+            found += _with_values(option, word, rest, after_targets=targets > 0)
+        elif option is not None and not option.is_flag:
+            found += [word, *rest[:1]]
+            del rest[:1]
+        else:
+            found.append(word)
+            targets += not word.startswith("-")
+    return found
+
+
+def _with_values(option: _Optional, flag: str, rest: list[str], *, after_targets: bool) -> list[str]:
+    """Take from ``rest`` the words that are values of an optional flag."""
+    most = (1 << 30 if option.multiple else 1) if after_targets else 0
+    values: list[str] = []
+    while rest and len(values) < most and not rest[0].startswith("-"):
+        values.append(rest.pop(0))
+    doubtful = values or (rest[:1] if option.multiple else [])
+    for word in doubtful:
+        if os.path.isfile(word):
+            raise OptionError(
+                f"{flag} {word}: is {word} what to run, or a value of {flag}?",
+                remedy=f"Write targets first, as in flowkit run {word} {flag}, and values with '=': {flag}=…",
+            )
+    return [f"{flag}={value}" for value in values or [option.alone]]
 
 
 def _run_command(flags: Sequence[Flag]) -> click.Command:
@@ -216,6 +269,9 @@ class _Signals:
         def on_signal(number: int, frame: object) -> None:
             if self._pressed:
                 os.write(2, b"\nkilled: nothing was torn down\n")
+                for call in runner.run.last_words:
+                    with contextlib.suppress(Exception):
+                        call()
                 os._exit(KILLED)
             self._pressed = True
             # Not here: the handler may have interrupted this thread while it held the run's lock.
@@ -356,6 +412,9 @@ def _main(arguments: Sequence[str]) -> int:
     group = _Group(plugins)
     if os.environ.get("_FLOWKIT_COMPLETE"):
         group.main(list(arguments), prog_name="flowkit", complete_var="_FLOWKIT_COMPLETE")
+    command = group.commands.get(arguments[0]) if arguments else None
+    if command is not None:
+        arguments = [arguments[0], *spelled_out(command, arguments[1:])]
     try:
         with group.make_context("flowkit", list(arguments)) as context:
             group.invoke(context)

@@ -78,11 +78,13 @@ class Target:
         text: As written.
         module: A path, a dotted name, or a module object.
         selector: What stands behind ``::``.
+        local: The task itself, if it was defined inside a function and its module does not show it.
     """
 
     text: str
     module: Path | str | ModuleType
     selector: Selector | None = None
+    local: Declaration | None = None
 
 
 def parse(target: object) -> Target:
@@ -102,7 +104,9 @@ def parse(target: object) -> Target:
             raise TargetError(
                 f"{declaration!r}: its module is not imported any more", remedy="Pass the module's path instead."
             )
-        return Target(declaration.name, module, Selector(_name_in(module, declaration)))
+        name = _name_in(module, declaration)
+        local = declaration if "<locals>" in getattr(target, "__qualname__", "") else None
+        return Target(declaration.name, module, Selector(name), local)
     if not isinstance(target, str):
         raise TargetError(
             f"{target!r} is no target",
@@ -252,14 +256,23 @@ class Collector:
         origin = getattr(module, "__file__", None)
         file = Path(origin).resolve() if origin else None
         path = self._relative(file) if file else module.__name__
-        if path not in self.flows:
+        if path in self.flows:
+            self._adopt(self.flows[path].layer, target)
+        else:
             layer = read_layer(module, path)
+            self._adopt(layer, target)
             if not any(isinstance(d, Task) for d in layer.names.values()):
                 raise TargetError(
                     f"{target.text}: no tasks in it", remedy="Put @task over a function of this module."
                 )
             self.flows[path] = CollectedFlow(path, file, layer, self._confs_above(file) if file else [])
         self._note(self.flows[path], target)
+
+    @staticmethod
+    def _adopt(layer: Layer, target: Target) -> None:
+        if target.local is not None:
+            layer.names[target.local.name] = target.local
+            layer.own.append(target.local.name)
 
     @staticmethod
     def _note(flow: CollectedFlow, target: Target) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from flowkit.executors import Executor
     from flowkit.graph import BoundFlow, BoundTask, Graph
     from flowkit.inputs import Inputs
+    from flowkit.parameters import Sources
     from flowkit.reports import Attempt, NodeReport, RunInfo, RunReport
     from flowkit.scheduler import Node
     from flowkit.selection import Selection
@@ -236,10 +237,10 @@ def flowkit_select(graph: Graph, selection: Selection) -> Selection | None:
 
 
 @hookspec
-def flowkit_parameters(session: Session) -> Mapping[str, object]:
+def flowkit_parameters(session: Session, sources: Sources) -> Mapping[str, object]:
     """Return values of parameters that hold unless somebody gives others: name → ``Given`` or value.
 
-    Raises ``ParameterError`` in a list through ``flowkit_collected`` if those contradict.
+    ``sources`` holds what others give, which comes first. An ``OptionError`` says that this contradicts.
     """
     raise NotImplementedError
 

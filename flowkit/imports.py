@@ -13,6 +13,7 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 
 RACY = 2.0  # seconds
+_LIBRARY = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")})
 
 _roots: list[str] = []
 #: Modules that came from users' folders: name → (folder it was imported for, mtime_ns and size of its file).
@@ -139,7 +141,16 @@ def _free_name(name: str, file: Path, root: Path) -> str:
 
 
 def _forget(folder: str) -> None:
-    """Drop modules imported for another folder that this one has, too, and those that changed since."""
+    """Drop modules of other users' folders that this one has, too, and those that changed since.
+
+    Whoever imported such a module before keeps what it holds; a later import gets this folder's.
+    """
+    for name in _named_in(folder):
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file and not _is_library(file) and os.path.dirname(file) not in (folder, os.path.join(folder, name)):
+            for other in [n for n in sys.modules if n == name or n.startswith(name + ".")]:
+                sys.modules.pop(other)
+                _local.pop(other, None)
     for name, (owner, stamp) in list(_local.items()):
         module = sys.modules.get(name)
         file = getattr(module, "__file__", None)
@@ -152,6 +163,20 @@ def _forget(folder: str) -> None:
         if elsewhere or stamp != _stamp(file):
             sys.modules.pop(name, None)
             _local.pop(name)
+
+
+def _named_in(folder: str) -> list[str]:
+    """Return the names of modules in a folder that are imported already."""
+    try:
+        with os.scandir(folder) as entries:
+            names = {e.name.removesuffix(".py") for e in entries if e.name.endswith(".py") or e.is_dir()}
+    except OSError:
+        return []
+    return [name for name in names if name in sys.modules and name != "__main__"]
+
+
+def _is_library(file: str) -> bool:
+    return "site-packages" in file or "dist-packages" in file or file.startswith(_LIBRARY)
 
 
 def _remember(before: set[str], folder: str) -> list[ModuleType]:

@@ -316,7 +316,7 @@ def _unpacked(item: object, element: Element, task: BoundTask) -> Sequence[objec
     value = item.get() if type(item) is Handle else item
     names = ", ".join(element.arguments)
     try:
-        parts = tuple(value)  # type: ignore[arg-type]  # tried, and caught
+        parts: tuple[object, ...] | None = tuple(value)  # type: ignore[arg-type]  # tried, and caught
     except TypeError:
         parts = None
     if parts is None or isinstance(value, (str, bytes)) or len(parts) != len(element.arguments):

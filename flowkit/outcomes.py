@@ -7,11 +7,19 @@ A task says in an argument's annotation which of these it wants to see; see
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
 from flowkit.errors import FailRequested, SkipRequested
 
-T_co = TypeVar("T_co", covariant=True)
+if TYPE_CHECKING:
+    # With a default, so that a bare ``Failure`` or ``Skipped`` needs no brackets under mypy --strict.
+    from typing_extensions import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True)
 
 
 class Outcome(Generic[T_co]):

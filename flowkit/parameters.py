@@ -80,8 +80,8 @@ class Sources:
             if not equals or not name.strip():
                 raise ParameterError(f"-P {text}: no '='", remedy="Write -P name=value.")
             self.near[name.strip()] = Given(value, f"-P {text}", text=True)
-        for name, value in (given or {}).items():
-            self.near[name] = Given(value, f"params[{name!r}]", text=False)
+        for name, handed in (given or {}).items():
+            self.near[name] = Given(handed, f"params[{name!r}]", text=False)
         read = _read_file(Path(file)) if file else {}
         self.far = {name: Given(value, self.file, text=False) for name, value in read.items()}
 

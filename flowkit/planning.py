@@ -95,6 +95,8 @@ class Planner:
         answer = self._lookup(node, Inputs(node, self._machine, self._gatherer)) if self._lookup else None
         if isinstance(answer, Known):
             self._known(node, answer)
+        elif (need := self._uncertain_above(node, needs=True)) is not None:
+            self._decide(node, MAY_RUN, f"depends on how `{need.id}` ends")
         elif isinstance(answer, (Stale, Later)):
             self._decide(node, RUNS, answer.reason)
         else:
@@ -122,16 +124,19 @@ class Planner:
             self._gatherer.values[node] = answer.value
         self._events.append(NodeSucceeded(0.0, node))
 
-    def _uncertain_above(self, node: Node) -> Node | None:
+    def _uncertain_above(self, node: Node, *, needs: bool = False) -> Node | None:
+        """Return an upstream that runs or may run: for an argument, or an entry of ``needs``."""
         if not self._uncertain:
             return None
         inputs = Inputs(node, self._machine, self._gatherer)
         for edge, nodes in inputs.edges:
-            if edge.argument is None:
+            if (edge.argument is None) is not needs:
                 continue
             for up in nodes:
                 if up in self._uncertain:
                     return up
+        if needs:
+            return None
         return next((source for _, source, _ in inputs.elements if source in self._uncertain), None)
 
     def _expand(self, command: Expand) -> None:
@@ -149,7 +154,7 @@ class Planner:
         """A node would not run if all above it succeeded; whether they do is not known."""
         if node.task.given is not None or node.task.is_fallback:
             return
-        above = self._uncertain_above(node)
+        above = self._uncertain_above(node) or self._uncertain_above(node, needs=True)
         if above is None:
             self._decisions[node] = self._decision(node, SKIPPED, node.reason)
         else:

@@ -21,6 +21,16 @@ BUILT_IN = "flowkit_plugins"
 DISABLE = "FLOWKIT_DISABLE_PLUGIN_AUTOLOAD"
 
 
+class _Manager(pluggy.PluginManager):
+    """Looks at nothing but names of hooks: pluggy examines every attribute of a module, 15 µs each."""
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        return super().parse_hookimpl_opts(plugin, name) if name.startswith("flowkit_") else None
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
+        return super().parse_hookspec_opts(module_or_class, name) if name.startswith("flowkit_") else None
+
+
 class Plugins:
     """The plugins of one session.
 
@@ -30,7 +40,7 @@ class Plugins:
     """
 
     def __init__(self) -> None:
-        self.manager = pluggy.PluginManager("flowkit")
+        self.manager = _Manager("flowkit")
         self.manager.add_hookspecs(hookspecs)
         self.names: list[str] = []
         self.origins: dict[str, str] = {}
@@ -266,7 +276,23 @@ def _through_pluggy(caller: Any, hook: str) -> Callable[..., Any]:
     return call
 
 
+#: Folder → when it was changed last, and whether it held such a distribution then.
+_looked: dict[str, tuple[int, bool]] = {}
+
+
 def _may_have_entry_points(folder: str) -> bool:
+    """Whether a folder of ``sys.path`` holds a distribution with an entry point in our group."""
+    try:
+        changed = os.stat(folder or ".").st_mtime_ns
+    except OSError:
+        return False
+    known = _looked.get(folder)
+    if known is None or known[0] != changed:
+        known = _looked[folder] = (changed, _has_entry_points(folder))
+    return known[1]
+
+
+def _has_entry_points(folder: str) -> bool:
     """Whether a folder of ``sys.path`` holds a distribution with an entry point in our group.
 
     Reading the small files ourselves costs 2 ms for a hundred distributions;

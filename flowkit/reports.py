@@ -6,7 +6,7 @@ slotted and not frozen (freezing costs as much as the rest of a node's bookkeepi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -68,6 +68,7 @@ class RunInfo:
         root: The project's root folder, as text.
         options: The flags of this run, by name.
         mask: Takes the secrets among the parameters out of a text.
+        last_words: Called in a signal handler when the process is about to be killed: quick, and no locks.
         command: What the user typed, to say it again in "re-run this" lines.
     """
 
@@ -84,6 +85,7 @@ class RunInfo:
     command: str = ""
     given: Mapping[str, Given] = field(default_factory=dict)
     mask: Mask = str
+    last_words: list[Callable[[], object]] = field(default_factory=list)
 
     @property
     def flow(self) -> str:

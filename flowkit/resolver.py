@@ -601,7 +601,7 @@ class Resolver:
         asking: Declaration, scope: str, asked: Declaration, path: Sequence[tuple[str, str]]
     ) -> None:
         other = str(asked.options.get("scope", "run"))
-        if other in SCOPES and SCOPES.index(other) < SCOPES.index(scope):  # type: ignore[arg-type]
+        if other in SCOPES and SCOPES.index(other) < SCOPES.index(scope):
             steps = "\n".join(f"{name}  {where}" for name, where in [*path, (asked.name, asked.where)])
             raise ResolutionError(
                 f"resource {asking.name!r} of scope {scope!r} asks for {asked.name!r}, which lives shorter "

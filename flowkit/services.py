@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from flowkit.values import Handle
 
 
 class Continuation(Protocol):
@@ -17,6 +20,19 @@ class Continuation(Protocol):
     def key_of(self, node: str) -> str | None:
         """Return the key under which a node (full id) ended well in that run; None if it did not."""
 
+    def covers(self, run: str) -> bool:
+        """Whether that run is continued: this one, or one that it continued itself."""
+
+
+class Results(Protocol):
+    """What is stored of results, by the key that their nodes are reported with."""
+
+    def flush(self) -> None:
+        """Wait until all that was kept so far is on disk (or was given up)."""
+
+    def value(self, key: str) -> Handle | None:
+        """Return a handle on the value under a key, or None if there is none."""
+
 
 class Before(Protocol):
     """What the last runs were like."""
@@ -29,6 +45,13 @@ class Before(Protocol):
 
 
 Durations = Before
+
+
+class Remaining(Protocol):
+    """How long the run that goes on will still take."""
+
+    def left(self) -> float | None:
+        """Return about how many seconds are left; None if nobody knows."""
 
 
 class Needs(Protocol):

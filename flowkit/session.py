@@ -150,7 +150,7 @@ class Session:
         self._configured = True
         self.executor_name = self.flags.get("executor") or self.settings["executor"]
         self.slots = self._slots()
-        self.plugins.all("flowkit_configure", session=self)
+        _raise_all_of(lambda: self.plugins.all("flowkit_configure", session=self))
 
     def _slots(self) -> int:
         asked = self.flags.get("n")
@@ -357,9 +357,7 @@ class Session:
                 text = override.text is not None
                 sources.near[name] = Given(override.text if text else override.value, f"-O {name}", text=text)
         errors += sources.unknown(known) if unknown else []
-        for _, remembered in self.plugins.all("flowkit_parameters", session=self):
-            for name, value in remembered.items():
-                sources.far.setdefault(name, value if isinstance(value, Given) else Given(value, "a plugin", text=False))
+        errors += self._remember(sources)
         users: dict[BoundFlow, set[str]] = {}
         resources: dict[BoundFlow, list[BoundResource]] = {}
         for task in graph.tasks:
@@ -386,6 +384,17 @@ class Session:
                     )
         _raise_all(errors)
         return values
+
+    def _remember(self, sources: Sources) -> list[UsageError]:
+        """Take in the values that plugins know of; return what contradicts them."""
+        try:
+            for _, remembered in self.plugins.all("flowkit_parameters", session=self, sources=sources):
+                for name, value in remembered.items():
+                    given = value if isinstance(value, Given) else Given(value, "a plugin", text=False)
+                    sources.far.setdefault(name, given)
+        except OptionError as error:
+            return [error]
+        return []
 
     def _lacking(self, parameter: Parameter, flow: BoundFlow) -> ParameterError:
         resolver = next(r for r in self._resolvers if r.flow is flow)

@@ -7,10 +7,22 @@
 | ``retry`` | ``retries=`` |
 | ``timeout`` | ``timeout=`` |
 | ``limit`` | ``limit=`` |
+| ``history`` | ``--resume``, ``--lf``, ``--ff``, ``--pdb``, ``flowkit runs``, ``show``, ``logs``, ``why``, ``set``, ``repro`` |
 | ``drawing`` | ``flowkit graph`` |
 | ``scaffold`` | ``flowkit new`` |
 | ``terminal`` | what is printed during and after a run |
 """
 
 #: In the order in which they are loaded; of two hooks the one loaded later is called first.
-BUILT_IN = ("essentials", "capture", "retry", "timeout", "limit", "cache", "terminal")
+BUILT_IN = (
+    "essentials",
+    "capture",
+    "retry",
+    "timeout",
+    "limit",
+    "cache",
+    "history",
+    "drawing",
+    "scaffold",
+    "terminal",
+)

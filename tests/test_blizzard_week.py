@@ -26,6 +26,12 @@ CHAIN = ("raw_day", "valid_day", "clean_day", "day_figures", "joined_day", "fit_
 REUSED = {"cached", "skipped"}
 
 
+def forget_helpers():
+    """Drop the example's helper modules: pytest imports them for its ``test_flow.py``, too."""
+    for name in ("cleaning", "delays", "learning", "pages"):
+        sys.modules.pop(name, None)
+
+
 class Project:
     """A copy of the example in a folder of its own, which a test may edit and run."""
 
@@ -37,6 +43,7 @@ class Project:
         (folder / "flowkit.toml").touch()  # this is the root: out/ and .flowkit/ are below it
 
     def run(self, target="", **options):
+        forget_helpers()
         return flowkit.run(f"{self.flow}{target}", **options)
 
     def edit(self, file, old, new):
@@ -87,14 +94,11 @@ def flow(monkeypatch):
     """The example imported as any module; forgotten afterwards."""
     folder = ROOT / "examples/blizzard_week"
     monkeypatch.syspath_prepend(str(folder))
-    before = set(sys.modules)
+    forget_helpers()
     spec = spec_from_file_location("blizzard_flow", folder / "flow.py")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    yield module
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(folder)):
-            del sys.modules[name]
+    return module
 
 
 def test_the_run_is_fine(week):

@@ -39,7 +39,9 @@ class Interrupt:
         """
         self._ident = threading.get_ident()
         waiting.set(self)
-        self._armed = True
+        with self._lock:
+            self._sent = False  # what stopped the call before this one
+            self._armed = True
         try:
             value = call(*arguments)
             self._disarm()
@@ -52,7 +54,6 @@ class Interrupt:
                 raise
             raise
         if self._sent:
-            self._sent = False
             raise Cancelled
         return value
 

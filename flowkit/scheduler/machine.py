@@ -38,7 +38,7 @@ from flowkit.scheduler.expansion import (
     project,
 )
 from flowkit.scheduler.states import ENDED, Node, State
-from flowkit.scheduler.triggers import ALWAYS, Ending, ending, judge, root_reason, roots
+from flowkit.scheduler.triggers import ALWAYS, Ending, Verdict, ending, judge, root_reason, roots
 
 NEVER = float("inf")
 
@@ -87,6 +87,7 @@ class Scheduler:
         self._unlocked: list[Node] = []
         self._ended: deque[Node] = deque()
         self._again = 0  #: nodes that had ended and are being computed again
+        self._relapsed = False  #: one of them did not succeed the second time
         self._completing: deque[TaskState] = deque()
         self.states: dict[BoundTask, TaskState] = {}
         self._axes: dict[Any, AxisState] = {}
@@ -152,6 +153,9 @@ class Scheduler:
             self._propagate()
         if self.capacity.free > 0:
             self._start_ready()
+            while self._ended:  # instead of starting, having lost what they were to be called with
+                self._propagate()
+                self._start_ready()
         if self._parked or self._deadlines or self.capacity.next_return is not None:
             self._set_alarm()
         if not self.open and not self.finished:
@@ -328,6 +332,8 @@ class Scheduler:
             self._fail(node)
             return
         other = state.fallback.nodes[project(node.coords, state.fallback_pick)]
+        if node.told:
+            other.holders += 1  # it had succeeded at first, and let go of it
         if other.settled:
             self._fallen_back(node, other)
             return
@@ -377,6 +383,7 @@ class Scheduler:
         self.open -= 1
         if node.told:
             self._again -= 1
+            self._relapsed = self._relapsed or node.state is not State.SUCCEEDED
         self._ended.append(node)
 
     def _propagate(self) -> None:
@@ -397,7 +404,7 @@ class Scheduler:
         if waiters is not None:
             node.waiters = None
             trouble = node.state is not State.SUCCEEDED
-            for waiter in (waiters,) if type(waiters) is Node else waiters:
+            for waiter in [waiters] if isinstance(waiters, Node) else waiters:
                 if waiter.state is State.FAILED:
                     if not waiter.settled:
                         self._fallen_back(waiter, node)
@@ -479,16 +486,40 @@ class Scheduler:
                 continue
             state = self.states[node.task]
             if node.trouble or not state.simple:
-                verdict = judge(node.task.trigger, self.upstreams(node))
+                verdict = self._verdict(node)
                 if verdict.state is not State.READY:
-                    node.roots = verdict.roots
-                    self._end_unrun(node, verdict.state, verdict.reason)
+                    self._end_judged(node, verdict)
                     continue
             node.become(State.READY)
             ready.append(node)
         push = self.capacity.push
         for node in reversed(ready):
             push(node)
+
+    def _verdict(self, node: Node) -> Verdict:
+        verdict = judge(node.task.trigger, self.upstreams(node))
+        if verdict.state is State.READY and node.trouble and node.coords:
+            # A list it takes an element of may have been computed again, and failed.
+            taken = {element.axis for element in node.task.elements}
+            lists = zip(node.task.axes, self.element_sources(node), strict=True)
+            return judge(None, [(Edge(up.task), (up,)) for axis, (up, _) in lists if axis in taken])
+        return verdict
+
+    def _end_judged(self, node: Node, verdict: Verdict) -> None:
+        node.roots = verdict.roots
+        self._end_unrun(node, verdict.state, verdict.reason)
+
+    def _still_may(self, node: Node) -> bool:
+        """Whether a ready node may start, though something above it was computed again since it was judged."""
+        if self._awaits(node):
+            node.become(State.WAITING)
+            return False
+        node.trouble = node.trouble or self._relapsed
+        verdict = self._verdict(node)
+        if verdict.state is not State.READY:
+            node.become(State.WAITING)
+            self._end_judged(node, verdict)
+        return verdict.state is State.READY
 
     def _awaits(self, node: Node) -> bool:
         """Whether something above it is being computed again; the node waits for that as at first."""
@@ -514,9 +545,8 @@ class Scheduler:
         take, now, out = self.capacity.take, self._now, self._out
         running = self._running
         while (node := take(now)) is not None:
-            if self._again and self._awaits(node):
+            if (self._again or self._relapsed) and not self._still_may(node):
                 self.capacity.give_back(node)
-                node.become(State.WAITING)
                 continue
             node.become(State.RUNNING)
             node.serial += 1
@@ -631,8 +661,8 @@ class Scheduler:
 
     def _resume_gathering(self, node: Node, edge: Edge, before: Coords) -> None:
         """A list that a collector waited for is known: hang it on the elements, and on further lists."""
-        if node.state is not State.WAITING:
-            return  # it was stopped before
+        if node.told:
+            return  # it was stopped before, and has let go of what it had
         link = next(link for link in self.states[node.task].links if link.edge is edge)
 
         def unknown(piece: Piece, coords: Coords) -> None:
@@ -674,7 +704,8 @@ class Scheduler:
                     self._release([node])
         if state.fallback is not None:
             for node in state.fallback.nodes.values():
-                self._not_called(node)
+                if len(node.coords) == len(state.fallback.sources):
+                    self._not_called(node)
 
     # Again, and later
 
@@ -723,7 +754,7 @@ class Scheduler:
         node, other = event.node, event.node.stand_in
         if not node.settled or all(a.piece(node.coords).known for a in self.states[node.task].expands):
             return  # it is, or was, computed again for somebody else
-        if self._held_back(node.task):
+        if self._held_back(node.task) or (other is not None and other.settled and not node.succeeded):
             self._block(node)
         elif other is None:
             self._compute_again(node)

@@ -35,6 +35,10 @@ class VirtualClock:
             raise ValueError(f"time does not go back by {-seconds} seconds")
         self._now += seconds
 
+    def advance_to(self, at: float) -> None:
+        """Let time pass until the run clock shows exactly this; a moment that has passed changes nothing."""
+        self._now = max(self._now, at)
+
     def jump_wall(self, seconds: float) -> None:
         """Set the time of day forward or back, as an administrator does; the run clock does not notice."""
         self._shift += seconds

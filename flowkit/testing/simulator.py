@@ -1,8 +1,8 @@
 """The simulated executor: N virtual workers in one thread, under the ordinary runner.
 
 A task's function is called when the attempt is dispatched; its end comes when virtual time has
-reached it. Time moves only when nothing can be dispatched, and then to the next end or deadline.
-Which of several ends that are due comes first is a choice, drawn from outside.
+reached it. Time moves only when nothing can be dispatched or end, and then to the next end or
+deadline. What comes first of all that may happen now is a choice, drawn from outside.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Simulator:
         clock: The clock it moves.
         slots: How many virtual workers there are.
         choices: What decides among equals.
-        lasts: How long a call takes, in virtual seconds; ``inf`` for one that hangs.
+        lasts: How long a call took, in virtual seconds; ``inf`` for one that hangs. Asked after it was made.
     """
 
     name = "simulated"
@@ -72,28 +72,30 @@ class Simulator:
         self._submitted.append(attempt)
 
     def wait(self, timeout: float | None) -> None:
-        """Dispatch what was submitted; else let the next call end, or time pass."""
-        if self._submitted:
-            self._dispatch(self._submitted.popleft())
-            return
+        """Dispatch what was submitted, or let a call end; with neither, let time pass."""
         now = self._clock.now()
-        limit = float("inf") if timeout is None else now + timeout
-        due = min((end for end, _ in self.running), default=float("inf"))
-        if due > limit:
-            self._clock.advance(limit - now)
+        due = [entry for entry in self.running if entry[0] <= now]
+        count = len(self._submitted) + len(due)
+        if count:
+            pick = self._choices.choose(count) if count > 1 else 0
+            if pick >= len(self._submitted):
+                self._end(due[pick - len(self._submitted)])
+                return
+            attempt = self._submitted[pick]
+            del self._submitted[pick]
+            self._dispatch(attempt)
             return
-        if due == float("inf"):
+        limit = float("inf") if timeout is None else now + timeout
+        until = min(limit, min((end for end, _ in self.running), default=float("inf")))
+        if until == float("inf"):
             raise Stuck(f"nothing will ever happen: {', '.join(a.node for _, a in self.running) or 'nothing runs'}")
-        self._clock.advance(due - now)
-        ready = [entry for entry in self.running if entry[0] <= due]
-        self._end(ready[self._choices.choose(len(ready)) if len(ready) > 1 else 0])
+        self._clock.advance_to(until)
 
     def _dispatch(self, attempt: Attempt) -> None:
         assert self._call is not None  # started before anything is submitted
-        lasts = self._lasts(attempt)
         started = self._clock.now()
         self._call(attempt, self._interrupt)
-        self.running.append((started + lasts, attempt))
+        self.running.append((started + self._lasts(attempt), attempt))
 
     def _end(self, entry: tuple[float, Attempt]) -> None:
         self.running.remove(entry)

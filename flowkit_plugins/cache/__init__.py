@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowkit.durations import seconds
 from flowkit.hookspecs import Flag, Option, hookimpl
-from flowkit.services import Before
+from flowkit.services import Before, Results
 from flowkit_plugins.cache.policy import ON, Cache, read
+from flowkit_plugins.cache.sizes import size
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -49,6 +51,14 @@ def _switch(value: Any) -> bool:
     if str(value).lower() in ("0", "false", "no"):
         return False
     raise TypeError(f"true or false, not {value!r}")
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"a number of at least 1, not {value!r}")
+    return value
 
 
 @hookimpl
@@ -108,9 +118,25 @@ def flowkit_settings() -> Sequence[Option]:
             help="How values are compressed; not at all by default.",
             convert=_one_of("zlib", "zstd", "lz4"),
         ),
-        Option(name="cache.max_size", type="a size: 10GB", help="gc keeps the store below this."),
-        Option(name="cache.max_age", type="a duration", help="gc drops what was not used for this long."),
-        Option(name="cache.keep_last", type="a number", help="gc keeps so many results of each node.", default=3),
+        Option(
+            name="cache.max_size",
+            type="a size: 10GB",
+            help="gc keeps the store below this; so does a run that ends a tenth above it.",
+            convert=size,
+        ),
+        Option(
+            name="cache.max_age",
+            type="a duration: 30d",
+            help="gc drops what was not used for this long.",
+            convert=seconds,
+        ),
+        Option(
+            name="cache.keep_last",
+            type="a number of at least 1",
+            help="gc keeps so many results of each node.",
+            default=3,
+            convert=_count,
+        ),
     ]
 
 
@@ -123,13 +149,14 @@ def folder_of(session: Session) -> Path:
 @hookimpl
 def flowkit_configure(session: Session) -> None:
     """Register what answers look-ups in this session."""
+    from flowkit_plugins.cache.continued import Stored
     from flowkit_plugins.cache.reuse import ReadOnly, Reuse
     from flowkit_plugins.cache.storage import Storage
 
     if session.flags.get("no_cache"):
         session.plugins.register(ReadOnly(), "cache:read-only")
         return
-    storage = Storage(
+    storage = session.services.get(Storage) or Storage(
         folder_of(session),
         on_mismatch=session.settings["cache.on_mismatch"],
         compression=session.settings["cache.compression"],
@@ -142,7 +169,9 @@ def flowkit_configure(session: Session) -> None:
         refresh=frozenset(name for name in refresh if name) if refresh else None,
         with_environment=session.settings["cache.environment"],
         digest_hook=session.plugins.caller("flowkit_digest", first=True),
+        services=session.services,
     )
+    session.services[Results] = Stored(storage)
     session.services[Storage] = storage
     session.services[Reuse] = reuse
     session.services.setdefault(Before, storage)
@@ -172,15 +201,21 @@ def flowkit_header(session: Session) -> Sequence[str]:
 
 @hookimpl
 def flowkit_unconfigure(session: Session) -> None:
-    """Close the store."""
+    """Close the store, and sweep it if a run has made it too large."""
     from flowkit_plugins.cache.storage import Storage
 
     storage = session.services.get(Storage)
     if storage is not None:
         storage.close()
+        if storage.wrote and session.settings["cache.max_size"] is not None:
+            from flowkit_plugins.cache.gc import after_run
+
+            after_run(session)
 
 
 @hookimpl
 def flowkit_commands() -> Sequence[click.Command]:
     """Add ``flowkit cache``."""
-    return []
+    from flowkit_plugins.cache.commands import group
+
+    return [group()]

@@ -42,33 +42,48 @@ def keep_copies(files: Sequence[Mapping[str, Any]], root: Path, copies: Copies) 
     """Keep the files among ``files`` that lie in the root's ``out`` folder and are not too large."""
     for file in files:
         path = str(file["path"])
-        if path.startswith("out/") and not file["dir"] and file["size"] <= LARGEST_KEPT:
+        if _ours(file) and file["size"] <= LARGEST_KEPT:
             try:
                 copies.keep_copy(str(file["digest"]), (root / path).read_bytes())
             except OSError:
                 continue  # then it cannot be brought back, which is what a miss says
 
 
-def check(files: Sequence[Mapping[str, Any]], root: Path, memo: FileMemo, copies: Copies) -> str | None:
-    """Return what is wrong with the files of a result, after bringing back what can be; None if nothing."""
+def check(
+    files: Sequence[Mapping[str, Any]], root: Path, memo: FileMemo, copies: Copies, *, repair: bool = True
+) -> str | None:
+    """Return what is wrong with the files of a result, after bringing back what can be; None if nothing.
+
+    Args:
+        files: What was recorded of them.
+        root: The project's root.
+        memo: Digests of files.
+        copies: Where copies of small ones are.
+        repair: Whether to bring them back, or only to see whether one could.
+    """
     for file in files:
         path = root / str(file["path"])  # an absolute path stays what it is
         found = digest_file(path, memo)
         if found.digest == file["digest"]:
             continue
-        if _brought_back(file, path, copies):
+        if _brought_back(file, path, copies, repair=repair):
             continue
         gone = found.digest == MISSING
-        return f"output file `{file['path']}` {'is gone' if gone else 'was modified'}"
+        large = " and was too large to keep" if _ours(file) and file["size"] > LARGEST_KEPT else ""
+        return f"output file `{file['path']}` {'is gone' if gone else 'was modified'}{large}"
     return None
 
 
-def _brought_back(file: Mapping[str, Any], path: Path, copies: Copies) -> bool:
-    if not str(file["path"]).startswith("out/") or file["dir"]:
+def _brought_back(
+    file: Mapping[str, Any], path: Path, copies: Copies, *, repair: bool
+) -> bool:
+    if not _ours(file):
         return False
     content = copies.copy(str(file["digest"]))
     if content is None:
         return False
+    if not repair:
+        return True
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +92,11 @@ def _brought_back(file: Mapping[str, Any], path: Path, copies: Copies) -> bool:
     except OSError:
         return False
     return True
+
+
+def _ours(file: Mapping[str, Any]) -> bool:
+    """Whether it is a file that was written through ``out()``."""
+    return str(file["path"]).startswith("out/") and not file["dir"]
 
 
 def _relative(path: str, root: Path) -> str:

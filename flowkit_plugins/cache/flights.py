@@ -112,6 +112,10 @@ class Flights:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys that begin with ``prefix`` (of two characters or more) and may be taken."""
+        return [path.stem for path in (self.directory / prefix[:2]).glob(f"{prefix}*.lock")]
+
     def sweep(self, *, now: float | None = None, older_than: float = _HOUR) -> int:
         """Remove the files that killed owners left; return how many."""
         latest = (time.time() if now is None else now) - older_than

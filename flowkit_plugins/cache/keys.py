@@ -47,6 +47,7 @@ class TaskPlan:
         shown: Argument → (digest, how it looks) of its parameters.
         prefix: A hash object fed with ``fixed``.
         simple: The key is the same for all nodes (there is one).
+        unsure: Some argument has no content, so that equal keys do not mean equal inputs.
     """
 
     policy: Cache | None
@@ -56,6 +57,7 @@ class TaskPlan:
     shown: dict[str, tuple[str, str]]
     prefix: Any
     simple: bool
+    unsure: bool = False
 
 
 @dataclass(slots=True)
@@ -129,7 +131,8 @@ class Keys:
         fixed = "\0".join(texts)
         prefix = hashlib.sha256(fixed.encode("utf-8", "surrogatepass"))
         simple = not task.edges and not task.elements and (policy is None or policy.key is None)
-        return TaskPlan(policy, never, code, fixed, shown, prefix, simple)
+        unsure = any(found == "?" for found, _ in shown.values())
+        return TaskPlan(policy, never, code, fixed, shown, prefix, simple, unsure)
 
     def _resource(self, resource: BoundResource) -> tuple[str, dict[str, Part]]:
         """Return what a resource counts by: its code, its parameters, and the resources it asks for."""

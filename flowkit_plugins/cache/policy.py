@@ -18,7 +18,8 @@ class Cache:
     Attributes:
         ttl: Seconds (or ``"1h"``, or a ``timedelta``) after which a result expires, counted from
             the end of its computation; None for never.
-        key: Called with the task's arguments by name; what it returns stands for their content.
+        key: Called with those of the task's arguments that it names; what it returns stands for
+            the content of them all.
         salt: Anything; a change of it starts afresh.
         valid: Called before a result is reused, with those of the task's arguments that it names,
             and the stored ``value`` if it asks for that; false means: run again.
@@ -40,6 +41,15 @@ class Cache:
     def seconds(self) -> float | None:
         """The time to live in seconds, or None."""
         return self.ttl  # type: ignore[return-value]  # __post_init__ converted it
+
+    def for_key(self, arguments: Mapping[str, object]) -> dict[str, object]:
+        """Return those of the arguments that ``key`` takes."""
+        assert self.key is not None  # the caller looked
+        known = inspect.signature(self.key).parameters.values()
+        if any(p.kind is p.VAR_KEYWORD for p in known):
+            return dict(arguments)
+        names = {p.name for p in known}
+        return {name: value for name, value in arguments.items() if name in names}
 
     def names_of_valid(self) -> tuple[str, ...]:
         """Return the names that ``valid`` asks for."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from flowkit.clock import Clock
@@ -21,12 +22,13 @@ from flowkit.reports import Attempt, RunInfo, RunReport
 from flowkit.scheduler import Node
 from flowkit.values import Handle, ValueMissing
 from flowkit_plugins.cache import files as files_
+from flowkit_plugins.cache.continued import Continued
 from flowkit_plugins.cache.faults import NO_RECORD, Miss, StoreError, Unstorable
 from flowkit_plugins.cache.fingerprint import Fingerprinter
 from flowkit_plugins.cache.flights import Flight, Flights
 from flowkit_plugins.cache.keys import Keys, Known, TaskPlan, Uncertain, environment, stored_parts
 from flowkit_plugins.cache.reasons import explain
-from flowkit_plugins.cache.serializing import readonly
+from flowkit_plugins.cache.serializing import Dumped, readonly
 from flowkit_plugins.cache.storage import Storage
 from flowkit_plugins.cache.traces import Last, Trace
 
@@ -44,6 +46,7 @@ class Reuse:
         refresh: Names of tasks that run again; an empty set means all; None means none.
         with_environment: Whether installed versions count.
         digest_hook: Asked for the content of values of unknown types.
+        services: What other plugins offer.
     """
 
     def __init__(
@@ -55,8 +58,10 @@ class Reuse:
         refresh: frozenset[str] | None = None,
         with_environment: bool = False,
         digest_hook: Callable[[object], object] | None = None,
+        services: Mapping[type, Any] = MappingProxyType({}),
     ) -> None:
         self._storage = storage
+        self._continued = Continued(storage, services)
         self._root = root
         self._clock = clock
         self._refresh = refresh
@@ -86,6 +91,7 @@ class Reuse:
         """Get ready: what was kept the last time is read when the first node asks."""
         self._run = run
         self._storage.begin(run)
+        self._continued.begin(run.id)
         self._memory = FileMemory(facts=self._storage.file_facts())
         self.keys = Keys(
             Fingerprinter(user_roots=[self._root], memo=self._storage.source_memo(), digest=self._constant),
@@ -103,7 +109,8 @@ class Reuse:
             if flight is not None:
                 flight.release()
         self._pending.clear()
-        self._storage.end(self._used, self._memory)
+        today = int(self._clock.wall().timestamp() // 86400)
+        self._storage.end(self._used, self._memory, day=today)
         report.notes.extend(self._storage.warnings)
 
     def _constant(self, value: object) -> str:
@@ -123,7 +130,7 @@ class Reuse:
         task = node.task
         plan = self.keys.plan(task)
         if plan.never:
-            return Stale(reason=plan.never)
+            return self._only_continued(node, inputs, plan)
         try:
             key, counted = self.keys.key(node, inputs, plan)
         except Uncertain as error:
@@ -146,10 +153,11 @@ class Reuse:
         policy = plan.policy
         assert policy is not None  # else it is never looked up
         now = self._clock.wall().timestamp()
-        if policy.seconds is not None and trace.created + policy.seconds <= now:
+        kept = self._continued.keeps(node, trace.key)
+        if not kept and policy.seconds is not None and trace.created + policy.seconds <= now:
             return f"expired {words(now - trace.created - policy.seconds)} ago"
         if trace.kind == "hollow":
-            if task in self._run.graph.targets:
+            if not kept and task in self._run.graph.targets:
                 return f"result was not storable: {trace.reason}"
         elif trace.blob is not None and not self._storage.holds(trace.blob):
             return "blob missing"
@@ -157,9 +165,31 @@ class Reuse:
             problem = files_.check(json.loads(trace.files), self._root, self._memory, self._storage)
             if problem:
                 return problem
-        if policy.valid is not None and not self._valid(policy, trace, inputs):
+        if not kept and policy.valid is not None and not self._valid(policy, trace, inputs):
             return "no longer valid"
         return None
+
+    def _only_continued(self, node: Node, inputs: Inputs, plan: TaskPlan) -> KnownNode | Stale:
+        """Look a node up that is never reused, except by a run that continues the one it ended well in."""
+        continued, task = self._continued, node.task
+        if plan.unsure or not continued.stores:
+            return Stale(reason=plan.never)
+        try:
+            private = continued.note(node, *self.keys.key(node, inputs, plan))
+        except Uncertain:
+            return Stale(reason=plan.never)
+        if self._refresh is not None and (not self._refresh or task.name in self._refresh):
+            return Stale(reason="refreshed")
+        trace = continued.lookup(node, private)
+        if trace is None:
+            return Stale(reason=continued.why(node, plan.never))
+        if trace.blob is not None and not self._storage.holds(trace.blob):
+            return Stale(reason="blob missing")
+        if trace.files is not None:
+            problem = files_.check(json.loads(trace.files), self._root, self._memory, self._storage)
+            if problem:
+                return Stale(reason=problem)
+        return self._reused(node, trace, continued.reason)
 
     def _valid(self, policy: Any, trace: Trace, inputs: Inputs) -> bool:
         names = policy.names_of_valid()
@@ -176,10 +206,12 @@ class Reuse:
         except Exception:  # a check that raises is a check that fails
             return False
 
-    def _reused(self, node: Node, trace: Trace) -> KnownNode:
+    def _reused(self, node: Node, trace: Trace, reason: str = "") -> KnownNode:
         self._used.append(trace)
         age = max(0.0, self._clock.wall().timestamp() - trace.created)
-        reason = f"{words(age)} ago" if age >= 1 else "just now"
+        if not reason and self._continued.keeps(node, trace.key):
+            reason = self._continued.reason
+        reason = reason or (f"{words(age)} ago" if age >= 1 else "just now")
         if trace.kind == "skipped":
             return KnownNode(skipped=trace.reason, reason=reason, saved=trace.took, key=trace.key)
         known = Known(trace.digest)
@@ -265,9 +297,13 @@ class Reuse:
         last = self._storage.last(node)
         same = last is not None and not note and last.digest == known.digest
         self.keys.known[node] = known
-        if found is None:
+        if found is not None:
+            return self._store(attempt, found, known, facts, note, same=same)
+        private = self._continued.noted(node)
+        if private is None:
             return Kept(same=same, note="")
-        return self._store(attempt, found, known, facts, note, same=same)
+        self._store_private(attempt, private, known, facts, note)
+        return Kept(same=same, note="", key=private[0])
 
     def _describe(self, task: BoundTask, value: object, hexed: str) -> Known:
         """Return a result's digest, with those of its parts and elements where others need them."""
@@ -295,9 +331,37 @@ class Reuse:
     ) -> Kept:
         node, task = attempt.unit, attempt.task
         key, counted = found
+        trace, blob = self._traced(attempt, key, known, facts, note)
+        plan = self.keys.plan(task)
+        took, now = trace.took, trace.created
+        last = Last(task.flow.path, node.id, key, known.digest, took, now, stored_parts(plan, counted))
+        self._storage.put(trace, last, blob, plan.code, urgent=took >= QUICK, then=partial(self._settled, key))
+        handle = None
+        if trace.kind == "success" and self._storage.works:
+            ids = {name: pair[0] for name, pair in known.elements.items()} or None
+            handle = Handle(partial(self._fetch, trace), elements=ids)
+        return Kept(same=same, handle=handle, note=trace.reason, key=key)
+
+    def _store_private(
+        self,
+        attempt: Attempt,
+        private: tuple[str, dict[str, str]],
+        known: Known,
+        facts: Digest | None,
+        note: str,
+    ) -> None:
+        """Keep a result that only a run which continues this one may have."""
+        trace, blob = self._traced(attempt, private[0], known, facts, note)
+        plan = self.keys.plan(attempt.task)
+        trace = self._continued.wrapped(trace, known, plan, private[1])
+        self._storage.put(trace, None, blob, plan.code, urgent=trace.took >= QUICK, then=None)
+
+    def _traced(
+        self, attempt: Attempt, key: str, known: Known, facts: Digest | None, note: str
+    ) -> tuple[Trace, tuple[str, Dumped] | None]:
+        """Return the trace of a result, and the blob of its value if it can be stored."""
         took = (attempt.ended_at or 0.0) - attempt.started_at
-        blob = None
-        kind = "success"
+        blob: tuple[str, Dumped] | None = None
         files: list[dict[str, Any]] | None = None
         if facts is not None and facts.holds_secret:
             note = "it holds a secret"
@@ -307,26 +371,17 @@ class Reuse:
             except Unstorable as error:
                 note = str(error)
         if note:
-            kind = "hollow"
             if known.digest == "":
                 known.digest = key
         elif facts is not None and facts.files:
             files = files_.describe(facts.files, self._root)
             files_.keep_copies(files, self._root, self._storage)
-        body = self._body(known)
         now = self._clock.wall().timestamp()
-        plan = self.keys.plan(task)
         trace = Trace(
-            key, node.full_id, known.digest, None, kind, took, now,
-            used=int(now // 86400), reason=note, files=json.dumps(files) if files else None, body=body,
+            key, attempt.unit.full_id, known.digest, None, "hollow" if note else "success", took, now,
+            used=int(now // 86400), reason=note, files=json.dumps(files) if files else None, body=self._body(known),
         )  # fmt: skip
-        last = Last(task.flow.path, node.id, key, known.digest, took, now, stored_parts(plan, counted))
-        self._storage.put(trace, last, blob, plan.code, urgent=took >= QUICK, then=partial(self._settled, key))
-        handle = None
-        if kind == "success" and self._storage.works:
-            ids = {name: pair[0] for name, pair in known.elements.items()} or None
-            handle = Handle(partial(self._fetch, trace), elements=ids)
-        return Kept(same=same, handle=handle, note=note, key=key)
+        return trace, blob
 
     @staticmethod
     def _body(known: Known) -> str | None:
@@ -349,6 +404,9 @@ class Reuse:
             return
         found = self._keys.get(attempt.unit)
         if found is None:
+            private = self._continued.noted(attempt.unit)
+            if private is not None and attempt.kind == "skip":
+                self._keep_skip(attempt, *private, private=True)
             return
         holder = self._pending.get(found[0])
         if attempt.kind == "skip":
@@ -356,7 +414,9 @@ class Reuse:
         if holder is not None and holder[0] is attempt.unit:
             self._settled(found[0])
 
-    def _keep_skip(self, attempt: Attempt, key: str, counted: dict[str, str]) -> None:
+    def _keep_skip(
+        self, attempt: Attempt, key: str, counted: dict[str, str], *, private: bool = False
+    ) -> None:
         """A skip is a result like any other (ruling D1)."""
         node = attempt.unit
         now = self._clock.wall().timestamp()
@@ -366,6 +426,10 @@ class Reuse:
             key, node.full_id, "skipped", None, "skipped", took, now,
             used=int(now // 86400), reason=attempt.reason,
         )  # fmt: skip
+        if private:
+            trace = self._continued.wrapped(trace, None, plan, counted)
+            self._storage.put(trace, None, None, plan.code, urgent=False, then=None)
+            return
         last = Last(attempt.task.flow.path, node.id, key, "skipped", took, now, stored_parts(plan, counted))
         self._storage.put(trace, last, None, plan.code, urgent=False, then=None)
 

@@ -39,7 +39,7 @@ class Records(Traces):
 
     def lasts(self) -> list[Last]:
         """Return the last success of every node of every flow, elements in natural order."""
-        rows = self._select(f"SELECT {', '.join(Last._fields)} FROM last")
+        rows = self._select(f"SELECT {', '.join(Last._fields)} FROM last")  # noqa: S608 - our own columns
         self._readable()
         return sorted((Last(*row) for row in rows), key=lambda one: natural(full_id(one)))
 
@@ -132,13 +132,19 @@ class Shelf:
     @property
     def place(self) -> str:
         """How messages call the folder."""
-        return os.path.relpath(self.folder) if self.folder.is_relative_to(Path.cwd()) else str(self.folder)
+        return (
+            os.path.relpath(self.folder)
+            if self.folder.is_relative_to(Path.cwd())
+            else str(self.folder)
+        )
 
     @cached_property
     def blobs(self) -> Blobs:
         """The values, to be read: this needs the key that signed them."""
         warned = self._session.settings["cache.on_mismatch"]
-        return Blobs(self.folder / "results", key=signing_key(), on_mismatch=warned, timeout=PATIENCE)
+        return Blobs(
+            self.folder / "results", key=signing_key(), on_mismatch=warned, timeout=PATIENCE
+        )
 
     @cached_property
     def rows(self) -> Blobs:
@@ -168,7 +174,7 @@ class Shelf:
         entries = self.entries()
         if target is None:
             return entries
-        path, colons, name = target.partition("::")
+        path, colons, _ = target.partition("::")
         if colons:
             return self.find(target, entries)
         paths = self._paths(path)
@@ -203,7 +209,8 @@ class Shelf:
             SelectionError: Nothing is known of it, it is a mapped task, or its record is gone.
         """
         found = self.find(node)
-        if len(found) > 1 or found[0].node != found[0].task and "[" not in node:
+        element = "[" in node.partition("::")[2]
+        if found[0].node != found[0].task and not element:
             raise SelectionError(
                 f"{node} is mapped: its elements have results, it has none of its own",
                 known=f"elements: {listing(e.node.partition('::')[2] for e in found)}",
@@ -239,7 +246,8 @@ class Shelf:
         known = sorted(known)
         if not known:
             return SelectionError(
-                f"no results are kept in {self.place}", remedy="Run the flow first: flowkit run flow.py"
+                f"no results are kept in {self.place}",
+                remedy="Run the flow first: flowkit run flow.py",
             )
         few = known[:_MOST_COMPARED]
         otherwise = "flowkit cache ls lists what is kept; tasks with cache=False are not."
@@ -299,7 +307,7 @@ def natural(text: str) -> list[tuple[int, int | str]]:
 
 
 def _inside(flow: str, path: str) -> bool:
-    return flow == path or path == "." or flow.startswith(path.rstrip("/") + "/")
+    return path in (flow, ".") or flow.startswith(path.rstrip("/") + "/")
 
 
 def _likely(wanted: Iterable[str], entries: Sequence[Entry]) -> set[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -58,6 +59,7 @@ class Storage:
         self._options = (on_mismatch, compression, at)
         self._store: Store | None = None
         self._secret: bytes | None = None
+        self._opening = threading.RLock()
         self.traces = Traces(folder / "traces.db")
         self._writer: Writer | None = None
         self._flights: Flights | None = None
@@ -76,25 +78,29 @@ class Storage:
     def secret(self) -> bytes:
         """The key under which secrets count, and values are signed."""
         if self._secret is None:
-            try:
-                self._secret = signing_key()
-            except StoreError as error:
-                self._fail(error)
-                self._secret = os.urandom(32)
+            with self._opening:
+                if self._secret is None:
+                    try:
+                        self._secret = signing_key()
+                    except StoreError as error:
+                        self._fail(error)
+                        self._secret = os.urandom(32)
         return self._secret
 
     @property
     def store(self) -> Store:
         """The blobs; opened when the first one is read or written."""
         if self._store is None:
-            on_mismatch, compression, _ = self._options
-            self._store = Store(
-                self.folder / "results",
-                key=self.secret,
-                on_mismatch=on_mismatch,
-                compression=compression,
-                warn=self._warn,
-            )
+            with self._opening:
+                if self._store is None:
+                    on_mismatch, compression, _ = self._options
+                    self._store = Store(
+                        self.folder / "results",
+                        key=self.secret,
+                        on_mismatch=on_mismatch,
+                        compression=compression,
+                        warn=self._warn,
+                    )
         return self._store
 
     def begin(self, run: RunInfo) -> None:
@@ -210,7 +216,7 @@ class Storage:
     def put(
         self,
         trace: Trace,
-        last: Last,
+        last: Last | None,
         blob: tuple[str, Dumped] | None,
         code: Fingerprint,
         *,
@@ -227,8 +233,11 @@ class Storage:
             self._code_known.add(code.hex)
             self._code[code.hex] = code.parts
         if self._writer is None:
-            self._prepare()
-            self._writer = Writer(self.store, self.traces, on_failure=self._fail, at=self._options[2])
+            with self._opening:  # several workers keep their first result at once
+                if self._writer is None:
+                    self._prepare()
+                    at = self._options[2]
+                    self._writer = Writer(self.store, self.traces, on_failure=self._fail, at=at)
         self._writer.put(trace, last, blob=blob, urgent=urgent, then=then)
 
     def _prepare(self) -> None:
@@ -250,8 +259,13 @@ class Storage:
         value = found.value if isinstance(found, Loaded) else None
         return value if isinstance(value, bytes) else None
 
-    def end(self, used: list[Trace], files: FileMemory) -> None:
-        """Write what is left, and what the next run can make use of."""
+    @property
+    def wrote(self) -> bool:
+        """Whether anything new was kept."""
+        return self._writer is not None and self.works
+
+    def end(self, used: list[Trace], files: FileMemory, *, day: int) -> None:
+        """Write what is left, and what the next run can make use of; ``day`` is today's number."""
         if self._writer is not None:
             self._writer.close()
             self._try(self._remember_code, None)
@@ -260,7 +274,6 @@ class Storage:
         if files.facts and self._writer is not None:
             self._try(self._remember_files(files), None)
         if used:
-            day = int(max(t.created for t in used) // 86400)
             self._try(lambda: self.traces.touch(used, day), None)
 
     def _remember_code(self) -> None:
@@ -275,6 +288,11 @@ class Storage:
     def _remember_files(self, files: FileMemory) -> Callable[[], None]:
         text = json.dumps([asdict(fact) for fact in files.facts.values()])
         return lambda: self.traces.remember("files", {"all": text}) if hash(text) != self._file_memo else None
+
+    def flush(self) -> None:
+        """Wait until all that was handed over is on disk, or was given up."""
+        if self._writer is not None:
+            self._writer.flush()
 
     def close(self) -> None:
         """Let go of files."""

@@ -192,6 +192,10 @@ class Store:
         row = packs.row_of(blob)
         return bool(self._select("SELECT 1 FROM Cache WHERE key = ? AND raw = 1", (row,)))
 
+    def rows(self) -> set[str]:
+        """Return the ids of all rows, by the index alone."""
+        return {key for (key,) in self._select("SELECT key FROM Cache WHERE raw = 1")}
+
     def sizes(self) -> dict[str, int]:
         """Return the size in bytes of every row, by its id (:func:`.packs.row_of` a blob)."""
         rows = self._select(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -107,6 +108,7 @@ class Traces:
 
     def __init__(self, file: Path, *, timeout: float = 30.0) -> None:
         self.file = file
+        self._log = f"{file}-wal"
         self._timeout = timeout
         self._future = False
         self._reader: sqlite3.Connection | None = None
@@ -151,6 +153,39 @@ class Traces:
     def memos(self, kind: str) -> dict[str, str]:
         """Return what was remembered of one kind, as JSON text by name."""
         return dict(self._select("SELECT name, body FROM memo WHERE kind = ?", (kind,)))
+
+    def memo(self, kind: str, name: str) -> str | None:
+        """Return what was remembered under one name."""
+        found = self._select("SELECT body FROM memo WHERE kind = ? AND name = ?", (kind, name))
+        return found[0][0] if found else None
+
+    def count(self) -> int:
+        """Return a number that there are no more traces than."""
+        return int(next(iter(self._select("SELECT max(rowid) FROM traces")), (0,))[0] or 0)
+
+    def keys_after(self, row: int) -> tuple[int, list[str]]:
+        """Return the keys written after a row, and the last of their rows."""
+        rows = self._select("SELECT rowid, key FROM traces WHERE rowid > ?", (row,))
+        return max([row, *[number for number, _ in rows]]), [key for _, key in rows]
+
+    def stamp(self) -> tuple[int, int] | None:
+        """Return what changes with each commit, of whichever process; None where there is nothing.
+
+        It is the state of the log, so one that is rewritten within a tick of the file system's
+        clock may be taken for the old.
+        """
+        for name in (self._log, self.file):
+            try:
+                found = os.stat(name)
+            except OSError:
+                continue
+            return found.st_mtime_ns, found.st_size
+        return None
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the file was found to be another version's."""
+        return self._future
 
     # Writing
 

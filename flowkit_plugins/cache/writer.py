@@ -28,7 +28,7 @@ MOST_BYTES = 1 << 29
 
 
 class _Record(NamedTuple):
-    trace: Trace
+    trace: Trace | None
     last: Last | None
     blob: tuple[str, Dumped] | None
     then: Callable[[], None] | None
@@ -80,7 +80,7 @@ class Writer:
 
     def put(
         self,
-        trace: Trace,
+        trace: Trace | None,
         last: Last | None = None,
         *,
         blob: tuple[str, Dumped] | None = None,
@@ -92,7 +92,7 @@ class Writer:
         Waits only where more than 512 MB of values are yet to be written.
 
         Args:
-            trace: What to record.
+            trace: What to record; None for a node that is never looked up.
             last: What to remember of its node.
             blob: The value with its id; None if it is stored already, or never will be.
             urgent: Do not wait for company: the task took long, so that losing it would hurt.
@@ -188,6 +188,7 @@ class Writer:
             traces = [
                 record.trace if record.blob is None else _naming(record.trace, *next(kept))
                 for record in group
+                if record.trace is not None
             ]
             self._at("before_record")
             self._traces.commit(traces, [record.last for record in group if record.last])

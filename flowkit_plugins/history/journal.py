@@ -34,8 +34,9 @@ SWEPT_AT_ONCE = 20
 """Runs whose time is over that are dropped at the end of a run: it shall not take long."""
 
 _NODES = (
-    f"INSERT INTO nodes SELECT ? + key, {', '.join(f"json_extract(value, '$[{i}]')" for i in range(8))}"  # noqa: S608
-    " FROM json_each(?)"
+    "INSERT INTO nodes SELECT ? + key, "
+    + ", ".join(f"json_extract(value, '$[{place}]')" for place in range(8))
+    + " FROM json_each(?)"
 )
 _ATTEMPTS = f"INSERT INTO attempts VALUES (?{', ?' * 10})"
 

@@ -173,27 +173,34 @@ class History:
     ) -> list[RunRow]:
         """Return the last runs, the newest first, that fit all that is asked."""
         found: list[RunRow] = []
-        last = 1 << 62
+        last, page = 1 << 62, most + 10
         while len(found) < most:
-            clauses, values = ["number < ?"], [last]
-            if not children:
-                clauses.append("parent IS NULL")
-            if status:  # a run that seems to be running may be lost
-                wanted = sorted({*status, "running"})
-                clauses.append(f"status IN ({', '.join('?' * len(wanted))})")
-                values += wanted  # type: ignore[arg-type]
-            if since is not None:
-                clauses.append("started >= ?")
-                values.append(since)  # type: ignore[arg-type]
-            if flow:
-                clauses.append("number IN (SELECT number FROM runs_of WHERE flow = ? UNION SELECT number FROM runs WHERE flow = ?)")
-                values += [flow, flow]  # type: ignore[list-item]
-            runs = self._runs(f"WHERE {' AND '.join(clauses)} ORDER BY number DESC LIMIT {most + 20}", values)
-            found += [run for run in runs if not status or run.status in status]
-            if len(runs) < most + 20:
+            runs = self._page(flow, status, last, page)
+            for run in runs:
+                wanted = (not status or run.status in status) and (children or run.parent is None)
+                if wanted and (since is None or run.started >= since):
+                    found.append(run)
+            if len(runs) < page or (since is not None and runs[-1].started < since):
                 break
-            last = runs[-1].number
+            last, page = runs[-1].number, min(page * 2, 5000)
         return found[:most]
+
+    def _page(self, flow: str, status: Sequence[str], below: int, most: int) -> list[RunRow]:
+        """Return the last runs below a number that may fit; each of these queries walks an index."""
+        if flow:
+            columns = ", ".join(f"runs.{name}" for name in RunRow._fields)
+            rows = self._select(
+                f"SELECT {columns} FROM runs_of CROSS JOIN runs ON runs.number = runs_of.number"  # noqa: S608
+                " WHERE runs_of.flow = ? AND runs_of.number < ? ORDER BY runs_of.number DESC LIMIT ?",
+                (flow, below, most),
+            )
+            return [self._judged(RunRow(*row)) for row in rows]
+        if not status:
+            return self._runs("WHERE number < ? ORDER BY number DESC LIMIT ?", (below, most))
+        found: list[RunRow] = []
+        for each in {*status, "running"}:  # one that seems to be running may be lost
+            found += self._runs("WHERE status = ? AND number < ? ORDER BY number DESC LIMIT ?", (each, below, most))
+        return sorted(found, reverse=True)[:most]
 
     def children(self, run: RunRow) -> list[RunRow]:
         """Return the runs that were started inside a task of this one."""

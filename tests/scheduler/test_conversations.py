@@ -964,3 +964,87 @@ def test_a_branch_without_elements_because_of_a_failure_is_a_failed_element(sche
     s.succeeds("m[b-1]")
     assert s.reason("r") == "1 of 2 `m` failed: a"
     assert s.roots("r") == ["ys[a]"]
+
+
+# Values that are computed again: whoever has not started waits for them, too
+
+
+def test_a_node_that_is_ready_waits_for_a_value_that_is_being_computed_again(scheduler):
+    s = scheduler(graph(x=takes(), a=takes(), b=takes("a"), c=takes("a", "x")), slots=3)
+    s.begins()
+    s.succeeds("a", hollow=True)
+    assert s.misses("b", "a") == ["start a"]
+    assert s.succeeds("x") == []  # c has all it needs, but for the value of a
+    assert s.succeeds("a") == ["start b", "start c"]
+
+
+def test_a_handler_does_not_take_a_value_that_is_being_computed_again_for_a_skip(scheduler):
+    s = scheduler(graph(x=takes(), a=takes(), b=takes("a"), c=takes(a=Outcome, x=object)), slots=3)
+    s.begins()
+    s.succeeds("a", hollow=True)
+    s.misses("b", "a")
+    assert s.succeeds("x") == []
+    assert s.succeeds("a") == ["start b", "start c"]
+
+
+def test_a_node_that_waits_for_a_slot_waits_for_a_value_that_is_lost_meanwhile(scheduler):
+    s = scheduler(graph(a=takes(), b=takes("a"), d=takes(), c=takes("a")), slots=2)
+    assert s.begins() == ["start a", "start d"]
+    assert s.succeeds("a", hollow=True) == ["start b"]
+    assert s.misses("b", "a") == ["start a"]
+    assert s.succeeds("d") == ["release d"]  # a slot is free, but c waits again
+    assert s.succeeds("a") == ["start b", "start c"]
+
+
+def test_a_list_that_fails_when_computed_again_stops_the_elements_left(scheduler):
+    s = scheduler(graph(xs=takes(), m=takes(each=["xs"])))
+    s.begins()
+    s.succeeds("xs")
+    s.lists("xs", "1", "2")
+    assert s.misses("m[1]", "xs") == ["start xs"]
+    assert s.fails("xs") == ["upstream m[1]", "upstream m[2]", "finish"]
+    assert s.roots("m[2]") == ["xs"]
+
+
+def test_a_ready_node_does_not_start_when_its_value_is_lost_and_fails(scheduler):
+    s = scheduler(graph(a=takes(), b=takes("a"), c=takes("a"), h=takes(a=Outcome)))
+    s.begins()
+    assert s.succeeds("a", hollow=True) == ["start b"]
+    assert s.misses("b", "a") == ["start a"]
+    assert s.fails("a") == ["upstream b", "upstream c", "start h"]
+
+
+def test_a_fallback_of_a_fallback_stands_in_for_both(scheduler):
+    s = scheduler(
+        graph(g=takes(), f=takes(options={"fallback": "g"}), a=takes(options={"fallback": "f"}), b=takes("a"))
+    )
+    s.begins()
+    assert s.fails("a") == ["start f"]
+    assert s.fails("f") == ["start g"]
+    assert s.succeeds("g") == ["start b"]
+    assert s["a"].stand_in is s["f"].stand_in is s["g"]
+    assert s.succeeds("b") == ["release g", "release b", "finish"]
+
+
+def test_a_fallback_that_fails_when_computed_again_stands_in_no_more(scheduler):
+    s = scheduler(graph(f=takes(), a=takes(options={"fallback": "f"}), b=takes("a")))
+    s.begins()
+    s.fails("a")
+    s.succeeds("f", hollow=True)
+    assert s.misses("b", "a") == ["start f"]
+    assert s.fails("f") == ["upstream b", "finish"]
+    assert s.roots("b") == ["a"]
+
+
+def test_a_collector_stopped_before_its_lists_were_known_lets_go_of_what_it_had(scheduler):
+    s = scheduler(graph(xs=takes(), ys=takes(each=["xs"]), m=takes(each=["ys"]), r=takes(m=COLLECTED)), slots=1)
+    s.begins()
+    s.succeeds("xs")
+    s.lists("xs", "a", "b")
+    s.succeeds("ys[a]")
+    s.lists("ys[a]", "1")
+    s.stops("enough")
+    s.succeeds(next(node.id for node in s.machine.running))
+    if s.heard[-1] != "finish":
+        s.lists("ys[b]", "1")
+    assert s.heard[-1] == "finish"

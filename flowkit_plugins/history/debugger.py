@@ -1,0 +1,51 @@
+"""``--pdb``: open the debugger in the frame of the task that failed, with what it was called with."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from types import TracebackType
+
+from flowkit.hookspecs import hookimpl
+from flowkit.reports import Attempt
+
+KINDS = ("error", "timeout", "setup")
+
+
+class Debugger:
+    """Stops the run, inline, at each failed attempt that is not made again."""
+
+    @hookimpl(trylast=True)
+    def flowkit_attempt_ended(self, attempt: Attempt) -> None:
+        """Open the debugger; quitting it goes on with the run."""
+        error = attempt.error
+        if attempt.kind not in KINDS or attempt.again or error is None or attempt.final:
+            return
+        import pdb  # noqa: T100 - that is what was asked for
+
+        place = _innermost_of_user(error.__traceback__, attempt)
+        if place is None:
+            return
+        for section in attempt.sections or ():
+            print(f"--- {section.title} ---", *section.lines, sep="\n")  # noqa: T201
+        print(f">>> {attempt.full_id} failed, attempt {attempt.number}")  # noqa: T201
+        print("".join(traceback.format_exception_only(error)), end="")  # noqa: T201
+        sys.stdout.flush()
+        debugger = pdb.Pdb()
+        debugger.reset()
+        debugger.interaction(None, place)
+
+
+def _innermost_of_user(found: TracebackType | None, attempt: Attempt) -> TracebackType | None:
+    """Return the part of a traceback that begins where the task was called.
+
+    The debugger shows its innermost frame; ``up`` leads to the task's own, and no further.
+    """
+    declaration = attempt.task.declaration
+    code = getattr(declaration.function, "__code__", None) if declaration else None
+    step = found
+    while step is not None:
+        if step.tb_frame.f_code is code:
+            return step
+        step = step.tb_next
+    return found

@@ -1,0 +1,555 @@
+"""The command line: exit codes, what is printed, signals and terminals (language.md §10)."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+FLOW = """
+    @task
+    def raw(n: int = 1): return [n]
+    @task
+    def clean(raw): return raw + [2]
+"""
+FAILS = """
+    @task
+    def good(): return 1
+    @task
+    def bad(good, n: int = 3):
+        print("printed before")
+        helper(n)
+    def helper(n): raise ValueError(f"broken {n}")
+    @task
+    def after(bad): return 1
+"""
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def clean(text):
+    """A text without anything but printable characters and line ends."""
+    return not CONTROL.search(text)
+
+
+# Exit codes
+
+
+def test_all_good_is_0(flow, project):
+    flow(FLOW)
+    assert project.flowkit("run", "m.py").exit_code == 0
+
+
+def test_failed_tasks_are_1(flow, project):
+    flow(FAILS)
+    assert project.flowkit("run", "m.py").exit_code == 1
+
+
+def test_a_wrong_flow_is_4(flow, project):
+    flow("""
+        @task
+        def t(x): pass
+    """)
+    ended = project.flowkit("run", "m.py")
+    assert ended.exit_code == 4
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["run"], ["rum", "m.py"], ["run", "m.py", "--maxfial=1"], ["run", "m.py", "-n", "many"], ["run", "m.py", "-n", "0"],
+     ["run", "m.py", "--executor", "thraeds"], ["run", "m.py", "-p", "nope"], ["run", "m.py", "-k", "("]],
+    ids=" ".join,
+)  # fmt: skip
+def test_wrong_usage_is_4_with_one_clear_message(flow, project, words):
+    flow(FLOW)
+    ended = project.flowkit(*words)
+    assert ended.exit_code == 4
+    assert ended.err.strip().startswith("error:")
+    assert "Traceback" not in ended.err
+
+
+def test_nothing_to_run_is_5(flow, project):
+    flow(FLOW)
+    ended = project.flowkit("run", "m.py", "-k", "nothing")
+    assert ended.exit_code == 5
+    assert "nothing to run" in ended.err
+
+
+def test_an_element_that_k_does_not_find_is_5_and_that_a_name_does_not_find_is_4(flow, project):
+    flow("""
+        @task
+        def src(): return ["BUD"]
+        @task(each={"x": "src"})
+        def m(x): return x
+    """)
+    assert project.flowkit("run", "m.py", "-k", "LHR").exit_code == 5
+    ended = project.flowkit("run", "m.py::m[BAD]")
+    assert ended.exit_code == 4
+    assert "BUD" in ended.err
+
+
+def test_skips_alone_are_0(flow, project):
+    flow("""
+        @task
+        def a(): skip("no")
+        @task
+        def b(a): pass
+    """)
+    assert project.flowkit("run", "m.py").exit_code == 0
+
+
+def test_one_broken_flow_among_several_means_nothing_runs(flow, project):
+    flow("""
+        @task
+        def a(): Path("ran").touch()
+    """, "good.py")
+    project.write("broken.py", "import nowhere_at_all\n")
+    ended = project.flowkit("run", "good.py", "broken.py")
+    assert ended.exit_code == 4
+    assert "nowhere_at_all" in ended.err
+    assert not (project.root / "ran").exists()
+
+
+def test_a_plugin_that_raises_is_3_and_is_named(flow, project):
+    flow(FLOW)
+    project.write(
+        "flowconf.py",
+        "import flowkit\n@flowkit.hookimpl\ndef flowkit_run_started(run): raise RuntimeError('mine')\n",
+    )
+    ended = project.flowkit("run", "m.py")
+    assert ended.exit_code == 3
+    assert "flowconf" in ended.err
+    assert "mine" in ended.err
+
+
+def test_python_m_flowkit_is_the_same_command(project):
+    assert project.flowkit("--version").out.startswith("flowkit ")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["tasks", "-h"]])
+def test_help_is_printed_and_0(project, words):
+    ended = project.flowkit(*words)
+    assert ended.exit_code == 0
+    assert "Usage:" in ended.out
+
+
+def test_an_unknown_command_names_the_nearest(project):
+    ended = project.flowkit("taks")
+    assert ended.exit_code == 4
+    assert "tasks" in ended.err
+
+
+def test_an_unknown_option_names_the_nearest(project, flow):
+    flow(FLOW)
+    ended = project.flowkit("run", "m.py", "--maxfial", "1")
+    assert "--maxfail" in ended.err
+
+
+# What is printed
+
+
+def test_the_report_has_header_count_letters_and_last_line(flow, project):
+    flow(FLOW)
+    ended = project.flowkit("run", "m.py")
+    lines = ended.out.splitlines()
+    assert "flowkit" in ended.out
+    assert "rootdir" in ended.out
+    assert "configfile" in ended.out
+    assert "plugins" in ended.out
+    assert "collected 2 tasks" in ended.out
+    assert any(line.startswith("m.py ..") and line.rstrip().endswith("100%]") for line in lines), ended.out
+    assert re.search(r"2 ran in \d", lines[-1]), lines[-1]
+    assert ended.err == ""
+
+
+def test_a_selection_is_counted(flow, project):
+    flow(FLOW)
+    assert "collected 2 tasks, 1 selected" in project.flowkit("run", "m.py::raw").out
+
+
+def test_every_way_to_end_has_its_letter(flow, project):
+    flow("""
+        import time
+        @task
+        def a(): return 1
+        @task
+        def b(): skip("s")
+        @task
+        def c(): raise RuntimeError
+        @task
+        def d(c): pass
+        @task(timeout=0.02)
+        def e():
+            for _ in range(5000): time.sleep(0.001)
+        @resource
+        def r(): raise RuntimeError
+        @task
+        def f(r): pass
+    """)
+    ended = project.flowkit("run", "m.py", "--executor", "inline")
+    letters = next(line for line in ended.out.splitlines() if line.startswith("m.py ")).split()[1]
+    assert sorted(letters) == sorted(".sFuTE")
+    last = ended.out.splitlines()[-1]
+    for count in ("1 ran", "1 failed", "1 timeout", "1 error", "1 skipped", "1 upstream"):
+        assert count in last, last
+
+
+def test_a_retry_has_its_letter(flow, project):
+    flow("""
+        calls = []
+        @task(retries=1)
+        def t():
+            calls.append(1)
+            if len(calls) == 1: raise RuntimeError
+    """)
+    ended = project.flowkit("run", "m.py")
+    assert "m.py R." in ended.out, ended.out
+
+
+def test_a_failure_is_shown_with_node_parameters_user_frames_output_and_the_command_to_run_it_again(flow, project):
+    flow(FAILS)
+    out = project.flowkit("run", "m.py", "-P", "n=4").out
+    assert "FAILURES" in out
+    assert "bad" in out
+    assert "n=4" in out.replace("n = 4", "n=4")
+    assert "ValueError: broken 4" in out
+    assert "m.py:8" in out or "m.py:7" in out
+    assert "worker.py" not in out
+    assert "printed before" in out
+    assert re.search(r"flowkit run .*m\.py::bad.*n=4", out)
+    assert "1 upstream" in out.splitlines()[-1]
+
+
+def test_the_short_summary_lists_failures(flow, project):
+    flow(FAILS)
+    out = project.flowkit("run", "m.py").out
+    assert re.search(r"FAILED m\.py::bad.*ValueError: broken 3", out), out
+
+
+def test_r_characters_choose_what_the_summary_lists(flow, project):
+    flow("""
+        @task
+        def t(): skip("holiday")
+    """)
+    assert "holiday" in project.flowkit("run", "m.py", "-rs").out
+
+
+def test_v_prints_a_line_per_node_with_a_word_and_the_reason(flow, project):
+    flow("""
+        @task
+        def a(): skip("holiday")
+        @task
+        def b(): return 1
+    """)
+    out = project.flowkit("run", "m.py", "-v").out
+    assert re.search(r"a .*SKIPPED.*holiday", out), out
+    assert re.search(r"b .*RAN", out), out
+
+
+def test_q_prints_less(flow, project):
+    flow(FLOW)
+    loud, quiet = (project.flowkit("run", "m.py", *words).out for words in ([], ["-q"]))
+    assert len(quiet.splitlines()) < len(loud.splitlines())
+    assert "rootdir" not in quiet
+
+
+def test_durations_lists_the_slowest(flow, project):
+    flow("""
+        import time
+        @task
+        def slow(): time.sleep(0.05)
+        @task
+        def fast(): pass
+    """)
+    out = project.flowkit("run", "m.py", "--durations", "1").out
+    assert "slowest" in out
+    assert re.search(r"0\.0\d+s.*slow|50ms.*slow|slow.*50ms|5\dms.*slow", out) or "slow" in out.partition("slowest")[2]
+
+
+def test_s_shows_output_as_it_comes(flow, project):
+    flow("""
+        @task
+        def t(): print("hello from t")
+    """)
+    assert "hello from t" not in project.flowkit("run", "m.py").out
+    assert "hello from t" in project.flowkit("run", "m.py", "-s", "-p", "no:cache").out
+
+
+def test_nodes_cut_off_by_x_are_counted_as_not_run(flow, project):
+    flow("""
+        @task
+        def a(): raise RuntimeError
+        @task(needs=["a"], trigger="all_done")
+        def b(): pass
+        @task(needs=["b"])
+        def c(): pass
+    """)
+    ended = project.flowkit("run", "m.py", "-x")
+    assert ended.exit_code == 1
+    assert "2 not run" in ended.out.splitlines()[-1]
+
+
+def test_tasks_lists_docs_parameters_and_places(flow, project):
+    flow("""
+        @task
+        def raw(n: int = 1):
+            "Read the raw data."
+            return n
+    """)
+    out = project.flowkit("tasks", "m.py").out
+    for part in ("raw", "Read the raw data.", "n", "m.py:2"):
+        assert part in out.replace("m.py:3", "m.py:2")
+
+
+def test_plugins_lists_the_built_in_ones(project):
+    out = project.flowkit("plugins").out
+    for name in ("retry", "timeout", "limit"):
+        assert name in out
+
+
+@pytest.mark.parametrize("plugin", ["retry", "timeout", "limit", "capture", "terminal", "cache"])
+def test_every_built_in_plugin_can_be_left_out(flow, project, plugin):
+    flow(FLOW)
+    assert project.flowkit("run", "m.py", "-p", f"no:{plugin}").exit_code == 0
+
+
+# Settings
+
+
+def test_a_misspelt_setting_is_an_error_with_the_nearest(flow, project):
+    flow(FLOW)
+    project.write("flowkit.toml", 'exector = "inline"\n')
+    ended = project.flowkit("run", "m.py")
+    assert ended.exit_code == 4
+    assert "'exector'" in ended.err
+    assert "'executor'" in ended.err
+
+
+def test_a_setting_of_the_wrong_type_is_an_error(flow, project):
+    flow(FLOW)
+    project.write("flowkit.toml", 'n = "many"\n')
+    ended = project.flowkit("run", "m.py")
+    assert ended.exit_code == 4
+    assert "'n'" in ended.err
+
+
+def test_a_settings_file_that_is_not_toml_is_an_error(flow, project):
+    flow(FLOW)
+    project.write("flowkit.toml", "n = = 3\n")
+    ended = project.flowkit("run", "m.py")
+    assert ended.exit_code == 4
+    assert "flowkit.toml" in ended.err
+    assert "Traceback" not in ended.err
+
+
+# Terminals
+
+
+def on_a_terminal(project, *words, **env):
+    """Run flowkit on a terminal of its own; return (exit code, what was written to it)."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        project.command(*words), cwd=project.root, stdin=slave, stdout=slave, stderr=slave,
+        env={**project.environment(), "TERM": "xterm-256color", **env},
+    )  # fmt: skip
+    os.close(slave)
+    out = b""
+    while True:
+        try:
+            read = os.read(master, 65536)
+        except OSError:
+            break
+        if not read:
+            break
+        out += read
+    os.close(master)
+    return process.wait(30), out.decode()
+
+
+def test_output_that_is_no_terminal_has_no_control_codes(flow, project):
+    flow(FAILS)
+    ended = project.flowkit("run", "m.py", "-v")
+    assert clean(ended.out)
+    assert clean(ended.err)
+
+
+def test_a_terminal_gets_colour(flow, project):
+    flow(FAILS)
+    code, out = on_a_terminal(project, "run", "m.py")
+    assert code == 1
+    assert "\x1b[" in out
+
+
+def test_no_color_is_kept_on_a_terminal(flow, project):
+    flow(FAILS)
+    code, out = on_a_terminal(project, "run", "m.py", NO_COLOR="1")
+    assert code == 1
+    assert not re.search(r"\x1b\[(3[0-9]|9[0-9]|1;3|38)", out)
+
+
+def test_a_dumb_terminal_gets_no_control_codes(flow, project):
+    flow(FAILS)
+    code, out = on_a_terminal(project, "run", "m.py", TERM="dumb")
+    assert code == 1
+    assert clean(out.replace("\r\n", "\n"))
+
+
+@pytest.mark.parametrize("columns", ["40", "1", "500"])
+def test_any_width_of_terminal_will_do(flow, project, columns):
+    flow(FAILS)
+    ended = project.flowkit("run", "m.py", env={"COLUMNS": columns})
+    assert ended.exit_code == 1
+    assert "ValueError" in ended.out
+
+
+def test_forty_columns_are_not_exceeded_by_rules_and_letters(flow, project):
+    flow("""
+        @task(each={"x": list(range(100))})
+        def m(x): return x
+    """)
+    out = project.flowkit("run", "m.py", env={"COLUMNS": "40"}).out
+    assert sum(line.count(".") for line in out.splitlines() if line.endswith("%]")) >= 100
+    assert all(len(line) <= 40 for line in out.splitlines() if line.endswith("%]") or set(line.strip()) == {"="})
+
+
+def test_an_output_that_is_ascii_only_does_not_break_the_report(flow, project):
+    flow("""
+        @task
+        def größe(): raise ValueError("naïve →")
+    """)
+    ended = project.flowkit("run", "m.py", env={"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"})
+    assert ended.exit_code == 1
+    assert "UnicodeEncodeError" not in ended.err + ended.out
+
+
+def test_a_reader_that_closes_early_gets_no_traceback(flow, project):
+    flow("""
+        @task(each={"x": list(range(300))})
+        def m(x): return x
+    """)
+    command = " ".join(project.command("run", "m.py", "-v"))
+    done = subprocess.run(
+        f"{command} | head -1", shell=True, capture_output=True, text=True, timeout=60, check=False,
+        env=project.environment(),
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_a_closed_stdout_does_not_stop_the_run(flow, project):
+    flow("""
+        @task
+        def t(): Path("ran").touch()
+    """)
+    command = " ".join(project.command("run", "m.py"))
+    done = subprocess.run(
+        f"{command} >&-", shell=True, capture_output=True, text=True, timeout=60, check=False, env=project.environment()
+    )
+    assert "Traceback" not in done.stderr
+    assert (project.root / "ran").exists()
+
+
+# Signals
+
+WAITS = """
+    import sys, time
+    @resource
+    def db():
+        yield 1
+        Path("down").touch()
+    @task
+    def t(db):
+        Path("began").touch()
+        {body}
+    @task
+    def after(t): Path("after").touch()
+    @task(needs=["t"], trigger="always")
+    def always(): Path("always").touch()
+"""
+
+
+def started(project, *words):
+    """A run that has come to its first task."""
+    process = subprocess.Popen(
+        project.command("run", "m.py", *words), cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env=project.environment(),
+    )  # fmt: skip
+    for _ in range(1000):
+        if (project.root / "began").exists() or process.poll() is not None:
+            break
+        time.sleep(0.01)
+    time.sleep(0.05)
+    return process
+
+
+@pytest.mark.parametrize("executor", ["threads", "inline"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_a_first_signal_cancels_tears_down_records_and_is_2(flow, project, executor, number):
+    flow(WAITS.format(body="[time.sleep(0.005) for _ in range(4000)]"))
+    process = started(project, "--executor", executor)
+    began = time.monotonic()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=15)
+    assert process.returncode == 2, (out, err)
+    assert time.monotonic() - began < 8
+    assert (project.root / "down").exists()
+    assert not (project.root / "after").exists()
+    assert not (project.root / "always").exists()
+    assert "Traceback" not in err
+    assert "not run" in out.splitlines()[-1], out
+
+
+def test_a_second_ctrl_c_kills_at_once_with_130(flow, project):
+    body = """
+        while True:
+            try: time.sleep(0.01)
+            except BaseException: pass"""
+    flow(WAITS.format(body=body))
+    process = started(project)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=15)
+    assert process.returncode == 130, err
+    assert not (project.root / "down").exists()
+
+
+def test_a_ctrl_c_while_a_module_is_imported_is_2(project):
+    project.write("m.py", "import time, pathlib\npathlib.Path('began').touch()\ntime.sleep(20)\n")
+    process = started(project)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=15)
+    assert process.returncode == 2, err
+    assert "Traceback" not in err
+
+
+def test_a_task_stuck_in_c_does_not_keep_ctrl_c_from_ending_the_command(flow, project):
+    flow(WAITS.format(body="time.sleep(30)"))
+    process = started(project)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=15)
+    assert process.returncode == 2, (out, err)
+
+
+def test_the_command_does_not_wait_for_a_thread_it_left_behind(flow, project):
+    flow("""
+        import time
+        @task(timeout=0.05)
+        def stuck(): time.sleep(30)
+    """)
+    began = time.monotonic()
+    ended = project.flowkit("run", "m.py")
+    assert ended.exit_code == 1
+    assert time.monotonic() - began < 10
+    assert "left behind" in ended.out
+
+
+def test_the_console_script_is_there():
+    script = os.path.join(os.path.dirname(sys.executable), "flowkit")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("flowkit ")

@@ -1,0 +1,471 @@
+"""Running from Python: ``flowkit.run`` and what it returns (language.md §10)."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import flowkit
+from flowkit.reports import RunReport
+
+FLOW = """
+    @task
+    def raw(n: int = 1): return [n]
+    @task
+    def clean(raw): return raw + [2]
+    @task
+    def other(): return 0
+"""
+
+
+# Targets
+
+
+def test_a_target_is_a_path(flow, project):
+    flow(FLOW)
+    assert project.run("m.py")["clean"] == [1, 2]
+    assert project.run(project.root / "m.py")["clean"] == [1, 2]
+
+
+def test_a_target_is_a_path_and_a_task(flow):
+    run = flow(FLOW).run("::clean")
+    assert {n.node for n in run.report.nodes} == {"raw", "clean"}
+
+
+def test_a_target_is_a_dotted_module(flow, project, monkeypatch):
+    project.write("dotted_pack/__init__.py")
+    flow(FLOW, "dotted_pack/flows.py")
+    assert project.run("dotted_pack.flows")["clean"] == [1, 2]
+
+
+def test_a_target_is_a_module_object(flow, project, monkeypatch):
+    flow(FLOW, "module_object.py")
+    monkeypatch.syspath_prepend(str(project.root))
+    import module_object
+
+    assert flowkit.run(module_object)["clean"] == [1, 2]
+    sys.modules.pop("module_object")
+
+
+def test_a_target_is_a_task_function(flow, project, monkeypatch):
+    flow(FLOW, "task_object.py")
+    monkeypatch.syspath_prepend(str(project.root))
+    import task_object
+
+    run = flowkit.run(task_object.clean)
+    assert run["clean"] == [1, 2]
+    assert {n.node for n in run.report.nodes} == {"raw", "clean"}
+    sys.modules.pop("task_object")
+
+
+def test_a_target_is_a_folder(flow, project):
+    flow(FLOW, "sub/a.py")
+    flow(FLOW.replace("[2]", "[3]"), "sub/deep/b.py")
+    run = project.run("sub")
+    assert run["sub/a.py::clean"] == [1, 2]
+    assert run["sub/deep/b.py::clean"] == [1, 3]
+
+
+def test_several_targets_run_together(flow, project):
+    flow(FLOW, "a.py")
+    flow(FLOW, "b.py")
+    assert project.run("a.py::other", "b.py::raw").report.counts in ({"ran": 2}, {"ran": 1, "cached": 1})
+
+
+def test_the_same_target_twice_is_one(flow, project):
+    flow(FLOW)
+    assert len(project.run("m.py", "m.py::clean", "./m.py").report.nodes) == 3
+
+
+def test_a_path_is_loaded_afresh_when_the_file_changed(flow, project):
+    f = flow(FLOW)
+    assert f.run()["clean"] == [1, 2]
+    project.write("m.py", (project.read("m.py")).replace("[2]", "[3]"))
+    assert f.run()["clean"] == [1, 3]
+
+
+def test_tasks_defined_in_a_test_or_notebook_can_be_run(project):
+    @flowkit.task
+    def raw(n: int = 2):
+        return n
+
+    assert flowkit.run(raw, executor="inline", params={"n": 3})["raw"] == 3
+
+
+@pytest.mark.parametrize("target", [None, 5, "", len, object()])
+def test_a_target_that_is_none_of_these_is_an_error(project, target):
+    with pytest.raises(flowkit.FlowError):
+        flowkit.run(target)
+
+
+def test_no_target_is_an_error(project):
+    with pytest.raises(flowkit.FlowError):
+        flowkit.run()
+
+
+# What comes back
+
+
+def test_a_run_has_ok_values_outcomes_id_and_report(flow):
+    run = flow(FLOW).run()
+    assert run.ok is True
+    assert run["clean"] == [1, 2]
+    assert isinstance(run.outcomes["clean"], flowkit.Success)
+    assert isinstance(run.id, str)
+    assert run.id
+    assert isinstance(run.report, RunReport)
+    assert isinstance(run, flowkit.Run)
+
+
+def test_every_run_has_an_id_of_its_own(flow):
+    f = flow(FLOW)
+    assert len({f.run().id for _ in range(5)}) == 5
+
+
+def test_asking_for_a_failed_task_raises_its_own_error(flow):
+    run = flow("""
+        class Mine(Exception): pass
+        @task
+        def t(): raise Mine("x")
+    """).run()
+    with pytest.raises(Exception, match="x") as caught:
+        run["t"]
+    assert type(caught.value).__name__ == "Mine"
+
+
+def test_a_failed_run_does_not_raise(flow):
+    run = flow("""
+        @task
+        def t(): raise SystemExit(3)
+    """).run()
+    assert run.ok is False
+
+
+def test_an_unknown_name_is_a_key_error_with_the_nearest(flow):
+    with pytest.raises(KeyError, match="clean"):
+        flow(FLOW).run()["claen"]
+
+
+def test_what_did_not_run_is_a_lookup_error_with_the_reason(flow):
+    run = flow("""
+        @task
+        def a(): raise RuntimeError
+        @task
+        def b(a): pass
+    """).run()
+    with pytest.raises(LookupError, match="a") as caught:
+        run["b"]
+    assert not isinstance(caught.value, KeyError)
+
+
+def test_outcomes_is_a_mapping_of_all_tasks(flow):
+    run = flow(FLOW).run()
+    assert set(run.outcomes) == {"raw", "clean", "other"}
+    assert len(run.outcomes) == 3
+
+
+def test_a_value_of_a_task_that_was_only_needed_says_how_to_keep_it_or_is_there(flow):
+    run = flow(FLOW).run("::clean")
+    try:
+        assert run["raw"] == [1]
+    except LookupError as error:
+        assert "m.py" in str(error) or "raw" in str(error)
+
+
+def test_a_run_is_shown_with_id_and_counts(flow):
+    run = flow(FLOW).run()
+    assert run.id in repr(run)
+    assert "ok" in repr(run)
+
+
+# Errors
+
+
+def test_a_wrong_flow_raises_flow_error_with_errors(flow):
+    with pytest.raises(flowkit.FlowError) as caught:
+        flow("""
+            @task
+            def t(x): pass
+        """).run()
+    assert len(caught.value.errors) == 1
+    assert isinstance(caught.value, Exception)
+
+
+def test_an_unknown_keyword_is_an_error_with_the_nearest(flow):
+    with pytest.raises(flowkit.FlowError, match="maxfail"):
+        flow(FLOW).run(maxfial=1)
+
+
+@pytest.mark.parametrize("n", [0, -1, "4", 1.5, True])
+def test_n_is_a_number_of_at_least_one(flow, n):
+    with pytest.raises(flowkit.FlowError, match="n="):
+        flow(FLOW).run(n=n, executor="threads")
+
+
+def test_an_unknown_executor_is_an_error_with_the_nearest(flow):
+    with pytest.raises(flowkit.FlowError, match="threads"):
+        flow(FLOW).run(executor="thraeds")
+
+
+def test_an_unknown_plugin_is_an_error(flow):
+    with pytest.raises(flowkit.FlowError, match="no_such_plugin"):
+        flow(FLOW).run(p=["no_such_plugin"])
+
+
+@pytest.mark.parametrize("keywords", [{"k": "("}, {"k": "a and"}, {"m": "not"}])
+def test_an_expression_that_cannot_be_read_is_an_error(flow, keywords):
+    with pytest.raises(flowkit.FlowError):
+        flow(FLOW).run(**keywords)
+
+
+def test_params_must_be_a_mapping_or_a_file(flow):
+    with pytest.raises(flowkit.FlowError):
+        flow(FLOW).run(params="gone.json")
+
+
+def test_nothing_selected_raises_nothing_to_run(flow):
+    with pytest.raises(flowkit.errors.NothingToRun):
+        flow(FLOW).run(k="nothing")
+
+
+# Manners
+
+
+def test_nothing_is_printed(flow, capfd):
+    flow("""
+        @task
+        def t(): raise RuntimeError
+    """).run()
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "")
+
+
+def test_it_never_calls_sys_exit_and_installs_no_signal_handler(flow):
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    inside = flow("""
+        import signal
+        @task
+        def t(): return [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    """).run(p=["no:cache"])["t"]
+    assert inside == before
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads"])
+def test_it_leaves_no_thread_behind(flow, executor):
+    before = set(threading.enumerate())
+    flow(FLOW).run(executor=executor)
+    assert set(threading.enumerate()) <= before
+
+
+def test_it_works_inside_a_running_event_loop(flow):
+    f = flow("""
+        @task
+        async def a(): return 1
+        @task
+        def b(a): return a + 1
+    """)
+
+    async def notebook():
+        return f.run(executor="threads")["b"], f.run(executor="inline")["b"]
+
+    assert asyncio.run(notebook()) == (2, 2)
+
+
+def test_it_works_in_a_thread(flow):
+    f = flow(FLOW)
+    found = []
+    thread = threading.Thread(target=lambda: found.append(f.run(executor="threads")["clean"]))
+    thread.start()
+    thread.join(20)
+    assert found == [[1, 2]]
+
+
+def test_two_runs_at_once_in_one_process_do_not_meet(flow):
+    f = flow("""
+        import time
+        @task
+        def t(n: int): time.sleep(0.05); return n
+    """)
+    found = {}
+
+    def go(n):
+        found[n] = f.run(params={"n": n}, executor="threads")["t"]
+
+    threads = [threading.Thread(target=go, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert found == {n: n for n in range(4)}
+
+
+def test_it_works_as_the_last_line_of_a_script(project):
+    project.write(
+        "script.py",
+        """
+        import flowkit
+        from flowkit import task
+        @task
+        def a(n: int = 1): return n
+        @task
+        def b(a): return a + 1
+        if __name__ == "__main__":
+            run = flowkit.run(b, params={"n": 4})
+            print(run.ok, run["b"])
+        """,
+    )
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "True 5\n", done.stderr
+    assert done.returncode == 0
+
+
+def test_a_run_inside_a_task_is_allowed(flow):
+    flow(FLOW, "child.py")
+    f = flow("""
+        import flowkit
+        @task
+        def t(): return flowkit.run("child.py", executor="threads")["clean"]
+    """)
+    assert f.run(executor="threads")["t"] == [1, 2]
+
+
+# Selection
+
+
+def test_selection_picks_targets_and_what_they_need_comes_along(flow):
+    assert set(flow(FLOW).words(k="clean")) == {"raw", "clean"}
+
+
+@pytest.mark.parametrize(
+    ("expression", "picked"),
+    [("raw", {"raw"}), ("RAW", {"raw"}), ("ra or other", {"raw", "other"}), ("not clean", {"raw", "other"}),
+     ("(raw or other) and not raw", {"other"}), ("not (raw or clean)", {"other"})],
+)  # fmt: skip
+def test_k_matches_names_whatever_the_case_with_and_or_not(flow, expression, picked):
+    assert set(flow(FLOW).words(k=expression)) == picked
+
+
+def test_k_matches_tags_but_no_file_names(flow):
+    f = flow("""
+        @task(tags=["slow"])
+        def a(): pass
+        @task
+        def b(): pass
+    """, "special.py")
+    assert set(f.words(k="slow")) == {"a"}
+    with pytest.raises(flowkit.errors.NothingToRun):
+        f.run(k="special")
+
+
+def test_m_picks_by_tag(flow):
+    f = flow("""
+        @task(tags=["slow", "db"])
+        def a(): pass
+        @task(tags=["db"])
+        def b(): pass
+        @task
+        def c(): pass
+    """)
+    assert set(f.words(m="db and not slow")) == {"b"}
+    assert set(f.words(m="slo or db")) == {"a", "b"}
+
+
+def test_deselect_leaves_out_a_task_or_an_element(flow):
+    f = flow("""
+        @task(each={"x": [1, 2]})
+        def m(x): pass
+        @task
+        def other(): pass
+    """)
+    assert set(f.words(deselect=["other"])) == {"m[1]", "m[2]"}
+    assert set(f.words(deselect=["m.py::m[1]"])) == {"m[2]", "other"}
+
+
+def test_a_plus_before_a_name_adds_all_it_needs_as_targets(flow):
+    assert flow(FLOW).run("::+clean")["raw"] == [1]
+
+
+def test_a_plus_after_a_name_adds_all_that_hangs_off_it(flow):
+    assert set(flow(FLOW).words("::raw+")) == {"raw", "clean"}
+
+
+def test_a_name_that_is_no_task_is_an_error_with_the_nearest(flow):
+    assert "Did you mean 'clean'?" in flow(FLOW).refusal("::claen")
+
+
+def test_an_element_of_a_task_that_is_not_mapped_is_an_error(flow):
+    assert "not mapped" in flow(FLOW).refusal("::clean[1]")
+
+
+# -x and maxfail
+
+FAILS = """
+    @task
+    def a(): raise RuntimeError
+    @task(needs=["ok"])
+    def b(): raise RuntimeError
+    @task
+    def ok(): return 1
+    @task
+    def c(ok): return 1
+    @task(trigger="always")
+    def last(a, b): return 1
+    @task(trigger="all_done")
+    def done(a, b): return 1
+"""
+
+
+def test_a_failure_stops_nothing_else(flow):
+    words = flow(FAILS).words()
+    assert words == {"a": "failed", "ok": "ran", "b": "failed", "c": "ran", "last": "ran", "done": "ran"}
+
+
+def test_x_starts_nothing_more_but_always(flow):
+    run = flow(FAILS).run(x=True)
+    words = {n.node: n.word for n in run.report.nodes}
+    assert words["a"] == "failed"
+    assert words["last"] == "ran"
+    assert "ran" not in {words.get("ok"), words.get("c"), words.get("done")}
+    assert not run.ok
+    assert run.exit_code == 1
+
+
+def test_maxfail_counts(flow):
+    words = flow(FAILS).words(maxfail=2)
+    assert words["ok"] == "ran"
+    assert words["b"] == "failed"
+
+
+def test_nodes_that_run_when_x_strikes_finish_and_are_recorded(flow):
+    f = flow("""
+        import threading
+        began = threading.Event()
+        @task
+        def slow():
+            began.set()
+            import time; time.sleep(0.1); return 1
+        @task
+        def bad(): began.wait(5); raise RuntimeError
+        @task
+        def after(slow): return 2
+    """)
+    run = f.run(executor="threads", n=2, x=True)
+    assert run["slow"] == 1
+    assert run.report.named("slow").word == "ran"
+    assert run.report.named("after") is None or run.report.named("after").word == "not run"
+
+
+def test_tasks_defined_in_a_function_see_each_other_if_all_are_named(project):
+    @flowkit.task
+    def raw(n: int = 2):
+        return n
+
+    @flowkit.task
+    def clean(raw):
+        return raw + 1
+
+    assert flowkit.run(raw, clean, executor="inline")["clean"] == 3
