@@ -276,6 +276,9 @@ class _Signals:
             self._pressed = True
             # Not here: the handler may have interrupted this thread while it held the run's lock.
             threading.Thread(target=stop, name="flowkit-interrupt", daemon=True).start()
+            signalled = getattr(runner.executor, "signalled", None)
+            if signalled is not None:  # only an executor that calls tasks in this very thread has it
+                signalled()
 
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, on_signal)

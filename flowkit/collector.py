@@ -113,6 +113,10 @@ def parse(target: object) -> Target:
             remedy="Pass a path, a module's dotted name, a module, or a function under @task.",
         )
     text, colons, name = target.partition("::")
+    if not text:
+        raise TargetError(
+            f"{target!r} names no module", remedy="Write m.py, m.py::task, or . for the current folder."
+        )
     selector = _selector(target, name) if colons else None
     if text.endswith(".py") or os.sep in text or text in (".", "..") or Path(text).is_dir():
         return Target(target, Path(text), selector)

@@ -23,6 +23,7 @@ from flowkit.errors import (
     OptionError,
     ParameterError,
     SelectionError,
+    TargetError,
     UsageError,
     did_you_mean,
     listing,
@@ -750,6 +751,10 @@ def _check_exact(selection: Selection, runner: Runner) -> None:
 
 
 def _folders(targets: Sequence[Target]) -> list[Path]:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise FlowError([TargetError("the current folder is gone", remedy="Change to one that exists.")]) from None
     folders = []
     for target in targets:
         module = target.module

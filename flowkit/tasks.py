@@ -23,8 +23,16 @@ class Task(Declaration):
 
 
 def record(declaration: Declaration) -> None:
-    """Leave the declaration on its function and tell whoever is loading a module."""
-    setattr(declaration.function, MARK, declaration)
+    """Leave the declaration on its function and tell whoever is loading a module.
+
+    Raises:
+        TypeError: It is no function that a declaration can be left on.
+    """
+    function = declaration.function
+    if not callable(function) or isinstance(function, type) or not hasattr(function, "__dict__"):
+        kind = declaration.kind
+        raise TypeError(f"@{kind} decorates a function written in Python, not {function!r}")
+    setattr(function, MARK, declaration)
     if recorders:
         recorders[-1].append(declaration)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from queue import Empty, SimpleQueue
 
+from flowkit.errors import Cancelled
 from flowkit.executors import Call, Done
 from flowkit.executors.interrupts import Interrupt
 from flowkit.reports import Attempt
@@ -64,6 +65,19 @@ class InlineExecutor:
         """Interrupt the attempt if it is the one that runs."""
         if self.running is attempt:
             self._interrupt.send()
+
+    def signalled(self) -> None:
+        """Called by a signal handler in the thread that drives the run: stop the call it interrupted.
+
+        An exception from a handler ends even a sleep; one sent from another thread waits for it.
+
+        Raises:
+            Cancelled: A call is running here.
+        """
+        attempt = self.running
+        if attempt is not None and self._interrupt.armed:
+            attempt.note = attempt.note or "cancel"
+            raise Cancelled
 
     def abandon(self, attempt: Attempt) -> bool:
         """An attempt cannot be left behind in the thread that drives the run."""

@@ -57,6 +57,11 @@ class Interrupt:
             raise Cancelled
         return value
 
+    @property
+    def armed(self) -> bool:
+        """Whether a call is under the guard."""
+        return self._armed
+
     def _disarm(self) -> None:
         with self._lock:
             self._armed = False

@@ -44,6 +44,7 @@ class Simulator:
     """
 
     name = "simulated"
+    busy = False  # in virtual time a call takes none: a deadline is met between calls
 
     def __init__(
         self,

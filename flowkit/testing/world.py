@@ -311,15 +311,19 @@ def _watch(lifetimes: Lifetimes, world: World) -> None:
     lifetimes._set_up = watched  # type: ignore[method-assign]  # seen from outside, so that the engine has no hook for it
 
 
-def _down(name: str, number: int, world: World) -> None:
+def _down(rest: object, name: str, number: int, world: World) -> None:
     world.events.append(("down", name, number))
     world.note(f"resource {name} is torn down")
-    world.point("in_teardown", name)
+    try:
+        world.point("in_teardown", name)
+    except SimulatedCrash:
+        _graveyard.append(rest)
+        raise
 
 
 def _sync(rest: Any, name: str, number: int, world: World) -> Iterator[None]:
     yield
-    _down(name, number, world)
+    _down(rest, name, number, world)
     try:
         next(rest)
     except StopIteration:
@@ -332,7 +336,7 @@ def _sync(rest: Any, name: str, number: int, world: World) -> Iterator[None]:
 
 async def _async(rest: Any, name: str, number: int, world: World) -> Any:
     yield
-    _down(name, number, world)
+    _down(rest, name, number, world)
     try:
         await rest.__anext__()
     except StopAsyncIteration:

@@ -27,7 +27,7 @@ def describe(facts: Sequence[FileFact], root: Path) -> list[dict[str, Any]]:
     """Return what is to be recorded of files; paths below the root are relative to it."""
     return [
         {
-            "path": _relative(fact.path, root),
+            "path": relative(fact.path, root),
             "digest": fact.digest,
             "size": fact.size,
             "mtime_ns": fact.mtime_ns,
@@ -99,7 +99,8 @@ def _ours(file: Mapping[str, Any]) -> bool:
     return str(file["path"]).startswith("out/") and not file["dir"]
 
 
-def _relative(path: str, root: Path) -> str:
+def relative(path: str, root: Path) -> str:
+    """Return a path as it is recorded and shown."""
     try:
         return Path(path).relative_to(root).as_posix()
     except ValueError:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
-from flowkit.digests import Undigestible, small
+from flowkit.digests import Digest, FileFact, Undigestible, small
 from flowkit.graph import Axis, BoundResource, BoundTask, Edge
 from flowkit.inputs import Inputs
 from flowkit.scheduler import Node, State
-from flowkit_plugins.cache.fingerprint import Fingerprint, Fingerprinter, Part
+from flowkit_plugins.cache.fingerprint import BODY, Fingerprint, Fingerprinter, Part
 from flowkit_plugins.cache.policy import Cache
 
 VERSION = "flowkit-key/1"
@@ -42,9 +43,11 @@ class TaskPlan:
     Attributes:
         policy: Its ``cache=``; None if it is off.
         never: Why it is never reused, or ``""``.
-        code: The fingerprint of its function.
+        code: The fingerprint of its function, with the code of the resources it asks for.
         fixed: Everything that does not depend on the node, as one text.
-        shown: Argument → (digest, how it looks) of its parameters.
+        shown: Argument → (digest, how it looks) of its parameters, and of its resources'.
+        said: Option → how it looks, of those that count.
+        files: Argument → the files that its value stands for.
         prefix: A hash object fed with ``fixed``.
         simple: The key is the same for all nodes (there is one).
         unsure: Some argument has no content, so that equal keys do not mean equal inputs.
@@ -58,21 +61,40 @@ class TaskPlan:
     prefix: Any
     simple: bool
     unsure: bool = False
+    said: dict[str, str] = field(default_factory=dict)
+    files: dict[str, tuple[FileFact, ...]] = field(default_factory=dict)
+    stored: str = ""
+    """:func:`stored_parts` of a node that takes nothing from above, once it was asked for."""
 
 
-@dataclass(slots=True)
+Elements = Mapping[str | None, tuple[Sequence[str], Sequence[str]]]
+_NO_PARTS: Mapping[str, str] = MappingProxyType({})
+_NO_ELEMENTS: Elements = MappingProxyType({})
+
+
 class Known:
-    """What is known of a node's result, without it.
+    """What is known of a node's result, without it. There is one for each element of a run.
 
     Attributes:
         digest: Its content, or for what has none its key.
+        key: The node's key; empty if it has none.
         parts: Provided name → digest.
         elements: Part → (ids, digests), where it is the source of an axis.
     """
 
-    digest: str
-    parts: dict[str, str] = field(default_factory=dict)
-    elements: dict[str | None, tuple[Sequence[str], Sequence[str]]] = field(default_factory=dict)
+    __slots__ = ("digest", "elements", "key", "parts")
+
+    def __init__(
+        self,
+        digest: str,
+        key: str = "",
+        parts: Mapping[str, str] = _NO_PARTS,
+        elements: Elements = _NO_ELEMENTS,
+    ) -> None:
+        self.digest = digest
+        self.key = key
+        self.parts = parts
+        self.elements = elements
 
 
 class Keys:
@@ -80,19 +102,22 @@ class Keys:
 
     Args:
         fingerprinter: For code.
-        content: Returns the digest of a value's content (files included); raises ``Undigestible``.
+        digest: Returns the digest of a value's content (files included); raises ``Undigestible``.
         environment: Counted in every key; ``""`` for nothing.
     """
 
     def __init__(
-        self, fingerprinter: Fingerprinter, content: Callable[[object], str], environment: str = ""
+        self, fingerprinter: Fingerprinter, digest: Callable[[object], Digest], environment: str = ""
     ) -> None:
         self._fingerprinter = fingerprinter
-        self._content = content
+        self._digest = digest
         self._environment = environment
         self.known: dict[Node, Known] = {}
         self._plans: dict[BoundTask, TaskPlan] = {}
-        self._resources: dict[BoundResource, tuple[str, dict[str, Part]]] = {}
+        self._resources: dict[BoundResource, _Counted] = {}
+
+    def _content(self, value: object) -> str:
+        return small(value) or self._digest(value).hex
 
     def plan(self, task: BoundTask) -> TaskPlan:
         """Return what is the same for all nodes of a task."""
@@ -109,58 +134,101 @@ class Keys:
         never = ""
         if policy is None:
             never = "cache=False"
-        elif "run" in (r.name for r in task.resources.values()) and "cache" not in task.declaration.options:
+        elif task.resources and asks_for_run(task.resources) and "cache" not in task.declaration.options:
             never = "it asks for `run`"
-        shown: dict[str, tuple[str, str]] = {}
-        texts = [VERSION, task.name, code.hex, self._environment, str(options.get("version"))]
-        if policy is not None and policy.salt is not None:
-            texts.append(self._content(policy.salt))
-        for argument in sorted(task.constants):
-            try:
-                found = self._content(task.constants[argument])
-            except Undigestible as error:
-                never = never or f"argument {argument!r} has no content: {error}"
-                found = "?"
-            shown[argument] = (found, looks(task.constants[argument]))
-            if policy is None or policy.key is None:
-                texts.append(f"{argument}=v:{found}")
-        for argument, resource in sorted(task.resources.items()):
-            if resource.name in SILENT and resource.plugin is not None:
-                continue
-            texts.append(f"{argument}=R:{self._resource(resource)[0]}")
-        fixed = "\0".join(texts)
-        prefix = hashlib.sha256(fixed.encode("utf-8", "surrogatepass"))
-        simple = not task.edges and not task.elements and (policy is None or policy.key is None)
-        unsure = any(found == "?" for found, _ in shown.values())
-        return TaskPlan(policy, never, code, fixed, shown, prefix, simple, unsure)
+        version = options.get("version")
+        texts = [VERSION, task.name, code.hex, self._environment, str(version)]
+        plan = TaskPlan(policy, never, code, "", {}, None, simple=not task.edges and not task.elements)
+        if version is not None:
+            plan.said["version"] = str(version)
+        if self._environment:
+            plan.said["environment"] = self._environment
+        if policy is not None:
+            if policy.salt is not None:
+                plan.said["salt"] = self._content(policy.salt)
+                texts.append(plan.said["salt"])
+            if policy.key is not None:
+                plan.simple = False
+        if task.constants:
+            self._add_parameters(plan, task, texts)
+        if task.resources:
+            self._add_resources(plan, task, texts)
+        plan.fixed = "\0".join(texts)
+        plan.prefix = hashlib.sha256(plan.fixed.encode("utf-8", "surrogatepass"))
+        return plan
 
-    def _resource(self, resource: BoundResource) -> tuple[str, dict[str, Part]]:
+    def _add_parameters(self, plan: TaskPlan, task: BoundTask, texts: list[str]) -> None:
+        count = plan.policy is None or plan.policy.key is None
+        for argument in sorted(task.constants):
+            value = task.constants[argument]
+            try:
+                found = small(value)
+                if found is None:
+                    facts = self._digest(value)
+                    found = facts.hex
+                    if facts.files:
+                        plan.files[argument] = facts.files
+            except Undigestible as error:
+                plan.never = plan.never or f"argument {argument!r} has no content: {error}"
+                plan.unsure = True
+                found = "?"
+            plan.shown[argument] = (found, looks(value))
+            if count:
+                texts.append(f"{argument}=v:{found}")
+
+    def _add_resources(self, plan: TaskPlan, task: BoundTask, texts: list[str]) -> None:
+        """Count resources, and show their code and parameters as if they were the task's own."""
+        codes, parts = [plan.code.hex], dict(plan.code.parts)
+        for argument, resource in sorted(task.resources.items()):
+            if silent(resource):
+                continue
+            counted = self._resource(resource)
+            texts.append(f"{argument}=R:{counted.hexed}")
+            codes.append(counted.code)
+            for name, part in counted.parts.items():
+                parts.setdefault(name if parts.get(name, part) == part else f"{name} ({resource.name})", part)
+            for name, shown in counted.shown.items():
+                plan.shown.setdefault(name, shown)
+            for name, files in counted.files.items():
+                plan.files.setdefault(name, files)
+        if len(codes) > 1:
+            plan.code = Fingerprint(hashed(*codes), parts)
+
+    def _resource(self, resource: BoundResource) -> _Counted:
         """Return what a resource counts by: its code, its parameters, and the resources it asks for."""
         found = self._resources.get(resource)
-        if found is None:
-            code = self._fingerprinter.fingerprint(resource.declaration.function)
-            texts = [code.hex]
-            parts = {f"resource {resource.name}": part for name, part in code.parts.items() if name == "<task>"}
-            parts.update({name: part for name, part in code.parts.items() if name != "<task>"})
-            for argument in sorted(resource.constants):
-                try:
-                    texts.append(f"{argument}={self._content(resource.constants[argument])}")
-                except Undigestible:
-                    texts.append(f"{argument}=?")
-            for argument, below in sorted(resource.resources.items()):
-                inner = self._resource(below)
-                texts.append(f"{argument}={inner[0]}")
-                parts.update(inner[1])
-            found = self._resources[resource] = (hashed(*texts), parts)
-        return found
+        if found is not None:
+            return found
+        code = self._fingerprinter.fingerprint(resource.declaration.function)
+        texts, codes = [code.hex], [code.hex]
+        counted = _Counted()
+        for name, part in code.parts.items():
+            counted.parts[f"resource {resource.name}" if name == BODY else name] = part
+        for argument in sorted(resource.constants):
+            value = resource.constants[argument]
+            try:
+                facts = self._digest(value)
+                hexed = facts.hex
+                if facts.files:
+                    counted.files[argument] = facts.files
+            except Undigestible:
+                hexed = "?"
+            counted.shown[argument] = (hexed, looks(value))
+            texts.append(f"{argument}={hexed}")
+        for argument, below in sorted(resource.resources.items()):
+            inner = self._resource(below)
+            texts.append(f"{argument}={inner.hexed}")
+            codes.append(inner.code)
+            counted.parts.update(inner.parts)
+            counted.shown.update(inner.shown)
+            counted.files.update(inner.files)
+        counted.hexed, counted.code = hashed(*texts), hashed(*codes)
+        self._resources[resource] = counted
+        return counted
 
     def code_parts(self, task: BoundTask) -> dict[str, Part]:
         """Return all pieces of code that count for a task, its resources' included."""
-        parts = dict(self.plan(task).code.parts)
-        for resource in task.resources.values():
-            if not (resource.name in SILENT and resource.plugin is not None):
-                parts.update(self._resource(resource)[1])
-        return parts
+        return dict(self.plan(task).code.parts)
 
     def key(self, node: Node, inputs: Inputs, plan: TaskPlan) -> tuple[str, dict[str, str]]:
         """Return a node's key, and what each argument from above counted as.
@@ -173,7 +241,7 @@ class Keys:
         counted: dict[str, str] = {}
         state = plan.prefix.copy()
         if plan.policy is not None and plan.policy.key is not None:
-            counted["key"] = self._own_key(plan.policy.key, node, inputs)
+            counted["key"] = self._own_key(plan.policy, inputs)
         else:
             for edge, nodes in inputs.edges:
                 if edge.argument is not None:
@@ -183,13 +251,14 @@ class Keys:
         state.update("".join([f"\0{name}={counted[name]}" for name in sorted(counted)]).encode())
         return state.hexdigest()[:40], counted
 
-    def _own_key(self, function: Callable[..., object], node: Node, inputs: Inputs) -> str:
+    def _own_key(self, policy: Cache, inputs: Inputs) -> str:
+        function = policy.key
+        assert function is not None  # the caller looked
         arguments = inputs.arguments()
         if arguments is None:
             raise Uncertain("its key needs a value that is not at hand")
-        wanted = [a.name for a in node.task.arguments if a.name in arguments]
         try:
-            return f"k:{self._content(function(**{name: arguments[name] for name in wanted}))}"
+            return f"k:{self._content(function(**policy.for_key(arguments)))}"
         except Exception as error:
             raise Uncertain(f"its key could not be made: {type(error).__name__}: {error}") from error
 
@@ -208,10 +277,8 @@ class Keys:
         if node.state is State.FAILED:
             if not gathered:
                 raise Uncertain("it received a failure")
-            error = node.error
-            kind = type(error)
-            return f"F:{hashed(kind.__module__, kind.__qualname__, text_of(error))}"
-        return "K"
+            return f"F:{hashed(*_error(node))}"
+        return f"K:{hashed(node.reason, *[text for root in node.roots for text in _error(root)])}"
 
     def of(self, node: Node, inputs: Inputs) -> Known:
         """Return what is known of an upstream's result; a given value is looked at."""
@@ -239,6 +306,35 @@ class Keys:
             return f"v:{found.digest}[{index}]"
 
 
+@dataclass(slots=True)
+class _Counted:
+    """What a resource counts by: all of it and its code, hashed; and what to show of that."""
+
+    hexed: str = ""
+    code: str = ""
+    parts: dict[str, Part] = field(default_factory=dict)
+    shown: dict[str, tuple[str, str]] = field(default_factory=dict)
+    files: dict[str, tuple[FileFact, ...]] = field(default_factory=dict)
+
+
+def silent(resource: BoundResource) -> bool:
+    """Whether a resource is flowkit's own and says nothing about a result."""
+    return resource.name in SILENT and resource.plugin is not None
+
+
+def asks_for_run(resources: Mapping[str, BoundResource]) -> bool:
+    """Whether flowkit's ``run`` is among some resources, or among those that they ask for."""
+    return any(
+        (r.name == "run" and r.plugin is not None) or asks_for_run(r.resources)
+        for r in resources.values()
+    )
+
+
+def _error(node: Node) -> tuple[str, str, str]:
+    kind = type(node.error)
+    return kind.__module__, kind.__qualname__, text_of(node.error)
+
+
 def text_of(error: BaseException | None) -> str:
     """Return an exception's message; its class where making it raises."""
     try:
@@ -250,7 +346,9 @@ def text_of(error: BaseException | None) -> str:
 def looks(value: object) -> str:
     """Return how a parameter looks in a reason; at most 60 characters, and never a secret."""
     try:
-        text = str(value) if not isinstance(value, str) else repr(value)
+        text = str(value)
+        if isinstance(value, str) and (not text.isprintable() or text.strip() != text or not text):
+            text = repr(value)
     except Exception:
         text = f"<{type(value).__name__}>"
     return text if len(text) <= 60 else text[:59] + "…"
@@ -266,4 +364,15 @@ def environment() -> str:
 
 def stored_parts(plan: TaskPlan, counted: dict[str, str]) -> str:
     """Return the parts of a key as JSON, for the explanation of the next one."""
-    return json.dumps({"code": plan.code.hex, "fixed": plan.shown, "up": counted}, separators=(",", ":"))
+    if not plan.stored:
+        plan.stored = _as_json(plan, {})
+    return _as_json(plan, counted) if counted else plan.stored
+
+
+def _as_json(plan: TaskPlan, counted: dict[str, str]) -> str:
+    parts: dict[str, object] = {"code": plan.code.hex, "fixed": plan.shown, "up": counted}
+    if plan.said:
+        parts["said"] = plan.said
+    if plan.files:
+        parts["files"] = {name: {f.path: f.digest for f in facts} for name, facts in plan.files.items()}
+    return json.dumps(parts, separators=(",", ":"))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from flowkit_plugins.cache.fingerprint import Part
+from flowkit_plugins.cache.files import relative
+from flowkit_plugins.cache.fingerprint import BODY, Part
 from flowkit_plugins.cache.fingerprint import explain as explain_code
 from flowkit_plugins.cache.keys import TaskPlan
 
@@ -16,6 +18,7 @@ def explain(
     plan: TaskPlan,
     counted: Mapping[str, str],
     code_now: Mapping[str, Part],
+    root: Path,
 ) -> str | None:
     """Return what changed since the last success of a node, or None if nothing can be named.
 
@@ -25,34 +28,60 @@ def explain(
         plan: What is the same for all nodes of the task.
         counted: What each argument from above counts as now.
         code_now: The pieces of code that count now.
+        root: Files below it are named relative to it.
     """
     if before.get("code") != plan.code.hex:
-        said = explain_code(code_before, code_now) if code_before else None
+        said = explain_code(code_before, code_now) if code_before else _own_code(code_now)
         return said or "code changed"
+    return (
+        _options(before.get("said", {}), plan.said)
+        or _parameters(before, plan, root)
+        or _inputs(before.get("up", {}), counted)
+    )
+
+
+def _own_code(now: Mapping[str, Part]) -> str | None:
+    """Return what to say where the code before reached nothing (so that it was not kept)."""
+    body = now.get(BODY)
+    return f"code of `{body.name}` changed" if body is not None else None
+
+
+def _options(before: Mapping[str, str], now: Mapping[str, str]) -> str | None:
+    for name in ("version", "salt", "environment"):
+        old, new = before.get(name), now.get(name)
+        if old != new:
+            shown = f": {old or 'none'} → {new or 'none'}" if name == "version" else ""
+            return f"`{name}` changed{shown}"
+    return None
+
+
+def _parameters(before: Mapping[str, Any], plan: TaskPlan, root: Path) -> str | None:
     fixed: Mapping[str, Any] = before.get("fixed", {})
     for name, (digest, looks) in plan.shown.items():
         old = fixed.get(name)
         if old is None:
             return f"parameter `{name}` is new"
         if old[0] != digest:
-            return _parameter(name, str(old[1]), looks)
+            if old[1] != looks:
+                return f"parameter `{name}` changed: {old[1]} → {looks}"
+            return _file(before.get("files", {}).get(name, {}), plan, name, root) or f"parameter `{name}` changed"
     for name in fixed:
         if name not in plan.shown:
             return f"parameter `{name}` is gone"
-    up: Mapping[str, Any] = before.get("up", {})
-    for name, now in counted.items():
-        if name not in up:
-            return f"input `{name}` is new"
-        if up[name] != now:
-            return f"upstream `{name}` changed"
-    if any(name not in counted for name in up):
-        return "an input is gone"
-    if code_before is not None:
-        return explain_code(code_before, code_now)
     return None
 
 
-def _parameter(name: str, old: str, new: str) -> str:
-    if old == new:
-        return f"file {new} changed"
-    return f"parameter `{name}` changed: {old} → {new}"
+def _file(before: Mapping[str, str], plan: TaskPlan, name: str, root: Path) -> str | None:
+    for fact in plan.files.get(name, ()):
+        if before.get(fact.path) != fact.digest:
+            return f"file {relative(fact.path, root)} changed"
+    return None
+
+
+def _inputs(before: Mapping[str, str], now: Mapping[str, str]) -> str | None:
+    for name, counted in now.items():
+        if name not in before:
+            return f"input `{name}` is new"
+        if before[name] != counted:
+            return f"upstream `{name}` changed"
+    return "an input is gone" if any(name not in now for name in before) else None

@@ -123,13 +123,13 @@ def _places(layout: Layout, left: float, top: float) -> dict[Spot, _Place]:
         layer, width = line.target.layer, _width(_cut(line.label), _SMALL)
         said[layer] = max(said.get(layer, 0.0), width)
     places: dict[Spot, _Place] = {}
-    for number, layer in enumerate(layout.layers):
-        widest = max((_box_width(spot.box) for spot in layer if spot.box), default=0.0)
-        for spot in layer:
+    for number, spots in enumerate(layout.layers):
+        widest = max((_box_width(spot.box) for spot in spots if spot.box), default=0.0)
+        for spot in spots:
             width = _box_width(spot.box) if spot.box else widest
             height = _height(spot.box) if spot.box else 0.0
             places[spot] = _Place(left, left + width, top + spot.y, height, left + widest)
-        left += widest + max(_BETWEEN, said.get(number + 1, 0.0) + 32.0)
+        left += widest + max(_BETWEEN, said.get(number + 1, 0.0) + 44.0)
     return places
 
 

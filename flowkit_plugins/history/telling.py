@@ -16,7 +16,8 @@ def told(
     end: NodeEnd, run: RunRow, ago: str, nodes: Sequence[NodeEnd], attempts: Sequence[AttemptEnd], repair: Repair | None
 ) -> list[str]:
     """Return the lines that say what became of a node."""
-    lines = [f"`{end.node}` {_what(end)} in run {run.id}, {ago}."]
+    what, _, reason = _what(end).partition(": ")
+    lines = [f"`{end.node}` {what} in run {run.id}, {ago}{f': {reason}' if reason else ''}."]
     if end.word in _CALLED and end.took is not None:
         tries = f", attempt {end.tries}" if end.tries > 1 else ""
         lines.append(f"  It took {words(end.took)}{tries}.")

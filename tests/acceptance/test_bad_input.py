@@ -138,7 +138,7 @@ def test_a_cycle_is_one_message(project, size):
 # Results
 
 
-@pytest.mark.parametrize("value", ["(x for x in [1])", "map(str, [1])", "iter(())", "open(__file__)"])
+@pytest.mark.parametrize("value", ["(x for x in [1])", "map(str, [1])", "iter(())"])
 def test_a_result_that_can_be_read_once_fails_or_flows_unpersisted(flow, value):
     run = flow(f"""
         @task
@@ -309,9 +309,10 @@ def test_a_non_async_task_that_returns_a_coroutine_is_awaited_or_refused_but_nev
 
 @pytest.mark.parametrize(
     ("body", "said"),
-    [("yield 1; yield 2", "yield"), ("yield 1; raise OSError('stuck')", "stuck"), ("if 0: yield", "yield"), ("raise OSError('down')", "down")],
+    [("yield 1; yield 2", "yield"), ("yield 1; raise OSError('stuck')", "stuck"), ("yield from ()", "yield"),
+     ("raise OSError('down')", "down")],
 )
-@pytest.mark.parametrize("scope", ["task", "worker", "run"])
+@pytest.mark.parametrize("scope", ["task", "worker", "run"])  # fmt: skip
 def test_a_broken_resource_is_said_with_its_name_and_exit_code_1(flow, project, body, said, scope):
     f = flow(f"""
         @resource(scope={scope!r})
