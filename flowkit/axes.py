@@ -10,8 +10,9 @@ from __future__ import annotations
 import typing
 from collections.abc import Sequence
 
-from flowkit.annotations import MISSING, cannot_fit, evaluated, text as shown
-from flowkit.errors import ResolutionError, UsageError
+from flowkit.annotations import MISSING, cannot_fit, evaluated
+from flowkit.annotations import text as shown
+from flowkit.errors import CycleError, ResolutionError, UsageError
 from flowkit.graph import Axis, BoundTask, Edge
 
 
@@ -33,7 +34,42 @@ def assign_axes(tasks: Sequence[BoundTask]) -> list[UsageError]:
         if task.fallback is not None and not set(task.fallback.axes) <= set(task.axes):
             errors.append(_fallback_axes(task, task.fallback))
         errors += _misfits(task)
-    return errors
+    return errors + _waits(tasks)
+
+
+def _waits(tasks: Sequence[BoundTask]) -> list[UsageError]:
+    """Return an error if some task would wait for itself by way of a fallback (ruling B15).
+
+    A fallback ends only when all whose fallback it is have ended: it may still be called. So
+    whoever needs it comes after those, too.
+    """
+    if not any(task.fallback for task in tasks):
+        return []
+    after = {task: [e.source for e in task.edges] + [e.axis.source for e in task.elements] for task in tasks}
+    for task in tasks:
+        if task.fallback is not None:
+            after[task.fallback].append(task)
+    before: dict[BoundTask, list[BoundTask]] = {task: [] for task in tasks}
+    for task, ups in after.items():
+        for up in ups:
+            before[up].append(task)
+    count = {task: len(ups) for task, ups in after.items()}
+    free = [task for task, ups in after.items() if not ups]
+    while free:
+        for task in before[free.pop()]:
+            count[task] -= 1
+            if not count[task]:
+                free.append(task)
+    stuck = next((task for task in tasks if count[task]), None)
+    path: dict[BoundTask, None] = {}
+    while stuck is not None and stuck not in path:
+        path[stuck] = None
+        stuck = next(up for up in after[stuck] if count[up])
+    if stuck is None:
+        return []
+    steps = list(path)
+    loop = [*steps[steps.index(stuck) :], stuck]
+    return [CycleError.along([(task.name, task.where) for task in loop])]
 
 
 def _assign(task: BoundTask, known: dict[tuple[BoundTask, str | None], Axis]) -> list[UsageError]:

@@ -8,10 +8,12 @@ import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from flowkit import settings
 from flowkit.errors import FlowError, FlowkitError, NothingToRun, OptionError, PluginError, UsageError, did_you_mean
 from flowkit.hookspecs import Flag
 from flowkit.plugins import Plugins
@@ -52,6 +54,10 @@ class _Group(click.Group):
                 click.Option(
                     ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version,
                     help="Say which version this is.",
+                ),
+                click.Option(
+                    ["-p", "plugins"], multiple=True, metavar="PLUGIN", expose_value=False,
+                    help="Load a plugin, for the commands that it brings; no:PLUGIN leaves one out.",
                 ),
             ],
             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -411,13 +417,15 @@ def _complain(errors: Sequence[UsageError]) -> None:
 
 def _main(arguments: Sequence[str]) -> int:
     plugins = Plugins()
-    plugins.load(requested_plugins(arguments))
+    plugins.load([*settings.find([settings.here()]).plugins, *requested_plugins(arguments)])
     group = _Group(plugins)
     if os.environ.get("_FLOWKIT_COMPLETE"):
         group.main(list(arguments), prog_name="flowkit", complete_var="_FLOWKIT_COMPLETE")
+    ahead, arguments = _plugins_ahead(arguments)
     command = group.commands.get(arguments[0]) if arguments else None
     if command is not None:
-        arguments = [arguments[0], *spelled_out(command, arguments[1:])]
+        own = ahead if any("-p" in p.opts for p in command.params) else []
+        arguments = [arguments[0], *own, *spelled_out(command, arguments[1:])]
     try:
         with group.make_context("flowkit", list(arguments)) as context:
             group.invoke(context)
@@ -433,6 +441,16 @@ def _main(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         raise OptionError(error.format_message()) from None
     return OK
+
+
+def _plugins_ahead(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what stands before the command if that is ``-p PLUGIN`` alone, and the rest."""
+    rest = list(arguments)
+    ahead: list[str] = []
+    while rest and rest[0].startswith("-p"):
+        ahead += rest[: 2 if rest[0] == "-p" else 1]
+        del rest[: 2 if rest[0] == "-p" else 1]
+    return ahead, rest
 
 
 def _usage(error: click.UsageError) -> OptionError:

@@ -23,7 +23,6 @@ from flowkit.errors import (
     OptionError,
     ParameterError,
     SelectionError,
-    TargetError,
     UsageError,
     did_you_mean,
     listing,
@@ -751,10 +750,7 @@ def _check_exact(selection: Selection, runner: Runner) -> None:
 
 
 def _folders(targets: Sequence[Target]) -> list[Path]:
-    try:
-        Path.cwd()
-    except FileNotFoundError:
-        raise FlowError([TargetError("the current folder is gone", remedy="Change to one that exists.")]) from None
+    _raise_all_of(settings_.here)
     folders = []
     for target in targets:
         module = target.module

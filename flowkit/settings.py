@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flowkit.errors import OptionError
+from flowkit.errors import OptionError, TargetError
 from flowkit.hookspecs import Option
 
 PREFIX = "FLOWKIT_"
@@ -122,6 +122,18 @@ class Settings:
 
         walk(self.raw, "")
         return flat
+
+
+def here() -> Path:
+    """Return the current folder.
+
+    Raises:
+        TargetError: It is gone.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise TargetError("the current folder is gone", remedy="Change to one that exists.") from None
 
 
 def find(folders: Sequence[Path]) -> Settings:

@@ -142,6 +142,8 @@ class Worker:
         task = attempt.task
         arguments = attempt.arguments
         assert arguments is not None
+        if attempt.note:  # told to stop before it was under the guard
+            raise Cancelled
         if task.resources:
             for name, resource in task.resources.items():
                 arguments[name] = self._lifetimes.value(resource, attempt.number, attempt.node, stack)

@@ -9,7 +9,16 @@ from typing import Any
 
 from flowkit.graph import BoundFlow, BoundTask, Edge, Graph
 from flowkit.scheduler.capacity import Capacity
-from flowkit.scheduler.commands import Announce, Cancel, Command, Expand, Finish, Release, Start, WakeAt
+from flowkit.scheduler.commands import (
+    Announce,
+    Cancel,
+    Command,
+    Expand,
+    Finish,
+    Release,
+    Start,
+    WakeAt,
+)
 from flowkit.scheduler.events import (
     AttemptStarted,
     Event,
@@ -37,7 +46,7 @@ from flowkit.scheduler.expansion import (
     positions,
     project,
 )
-from flowkit.scheduler.states import ENDED, Node, State
+from flowkit.scheduler.states import Node, State
 from flowkit.scheduler.triggers import ALWAYS, Ending, Verdict, ending, judge, root_reason, roots
 
 NEVER = float("inf")
@@ -233,28 +242,33 @@ class Scheduler:
         for axis_state, pick, takes in state.sources:
             if takes:
                 self.states[axis_state.axis.source].nodes[project(coords, pick)].holders += 1
-        for user in state.users:
-            if user.expanding:
-                node.holders += 1
-        if state.fallback is not None:
-            other = state.fallback.nodes[project(coords, state.fallback_pick)]
-            other.callers += 1
-            other.holders += 1
-        needless = task.is_fallback and not state.callers and task not in self.graph.targets
-        if task.is_fallback and state.callers:
-            waiting += 1
-            open_callers = sum(1 for caller in state.callers if caller.expanding)
-            node.callers += open_callers
-            node.holders += open_callers
+        node.holders = sum([user.expanding for user in state.users])
+        if state.fallback is not None or task.is_fallback:
+            waiting += self._stand_by(state, node)
         for axis_state in state.expands:
             axis_state.unread += 1
             self.open += 1
         node.waiting = waiting
-        if needless:
-            self._end_unrun(node, State.SKIPPED, "not needed")
-        elif not waiting:
+        if not waiting and node.state is State.WAITING:
             self._unlocked.append(node)
         return node
+
+    def _stand_by(self, state: TaskState, node: Node) -> int:
+        """Enter a node with its fallback, or a fallback with who may call it; return for how many calls it waits."""
+        if state.fallback is not None:
+            other = state.fallback.nodes[project(node.coords, state.fallback_pick)]
+            other.callers += 1
+            other.holders += 1
+        if not state.task.is_fallback:
+            return 0
+        if state.callers:
+            open_callers = sum(1 for caller in state.callers if caller.expanding)
+            node.callers += open_callers
+            node.holders += open_callers
+            return 1
+        if state.task not in self.graph.targets:
+            self._end_unrun(node, State.SKIPPED, "not needed")  # nobody is in the run who could call it
+        return 0
 
     def _gather(self, node: Node, link: Link) -> int:
         """Hang a collector on the elements that exist, and on the lists that are not read."""
@@ -547,6 +561,8 @@ class Scheduler:
         while (node := take(now)) is not None:
             if (self._again or self._relapsed) and not self._still_may(node):
                 self.capacity.give_back(node)
+                if self._ended:
+                    return  # what follows from its end comes first
                 continue
             node.become(State.RUNNING)
             node.serial += 1

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from flowkit.digests import Undigestible, digest
 from flowkit.values import Handle, ValueMissing
+
+#: Where an object lies is no content.
+_ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 if TYPE_CHECKING:
     from flowkit.scheduler import Node
@@ -27,7 +31,7 @@ def digests(run: Run) -> dict[str, str]:
 
 def _told(run: Run, node: Node, word: str) -> str:
     if not node.succeeded:
-        error = f": {type(node.error).__name__}: {node.error}" if node.error is not None else ""
+        error = f": {type(node.error).__name__}: {_ADDRESS.sub('', str(node.error))}" if node.error is not None else ""
         return f"{word}{error}" if error or word != "skipped" else f"skipped: {node.reason}"
     gatherer = run._runner.gatherer
     if not gatherer.at_hand(node):

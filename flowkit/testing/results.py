@@ -107,7 +107,8 @@ class RunResult:
         replay_token: Parameters, faults and schedule in one word.
         steps: What happened, one line each.
         calls: Nodes in the order in which they were called.
-        resources: Set-ups and teardowns: ``("up", name, number)``, ``("down", name, number)``.
+        ended: Nodes whose success the run heard of.
+        resources: Set-ups and teardowns: ``("up" or "down", name, number, scope)``.
         mutations: Arguments that a call changed: (node, argument).
     """
 
@@ -130,6 +131,7 @@ class RunResult:
         self.exit_code = run.exit_code if run is not None else None
         self.steps = world.steps
         self.calls = world.calls
+        self.ended = world.ended
         self.resources = world.events
         self.mutations = world.mutations
 

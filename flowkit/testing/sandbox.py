@@ -114,6 +114,12 @@ class Sandbox:
             self._mirror = Mirror(self.file)
         self._mirror.edit(file, old, new)
 
+    def replace(self, file: str, text: str) -> None:
+        """Give a file of the flow's folder another text, in a copy made for this sandbox."""
+        if self._mirror is None:
+            self._mirror = Mirror(self.file)
+        self._mirror.replace(self._mirror.file.parent / file, text)
+
     @property
     def file(self) -> Path:
         """The flow's file.
@@ -163,8 +169,16 @@ class Sandbox:
         session.plugins.register(world, "testing:world")
         return session
 
-    def run(self, setting: Setting = Setting()) -> RunResult:  # noqa: B008 - frozen
+    def run(
+        self,
+        setting: Setting = Setting(),  # noqa: B008 - frozen
+        enter: Callable[[World], None] = lambda world: None,
+    ) -> RunResult:
         """Run the flow to its end, or to its crash.
+
+        Args:
+            setting: How.
+            enter: Told of the world before anything happens in it.
 
         Raises:
             FlowError: The flow is wrong; nothing ran.
@@ -175,6 +189,7 @@ class Sandbox:
             case.faults, self.clock, schedule=case.schedule, workers=case.workers,
             patch_sleep=setting.patch_sleep, observe=setting.observe,
         )  # fmt: skip
+        enter(world)
         runners: list[Runner] = []
 
         def prepare(runner: Runner) -> None:

@@ -60,7 +60,8 @@ class World:
     Attributes:
         crashed: Where it crashed, or ``""``.
         calls: Nodes in the order in which they were called.
-        events: Set-ups and teardowns of resources: ``("up", name, number)``, ``("down", name, number)``.
+        ended: Nodes whose success the run has heard of.
+        events: Set-ups and teardowns of resources: ``("up" or "down", name, number, scope)``.
         mutations: Arguments that a call changed: (node, argument).
         steps: What happened, one line each.
     """
@@ -79,7 +80,8 @@ class World:
         self.clock = clock
         self.crashed = ""
         self.calls: list[str] = []
-        self.events: list[tuple[str, str, int]] = []
+        self.ended: list[str] = []
+        self.events: list[tuple[str, str, int, str]] = []
         self.mutations: list[tuple[str, str]] = []
         self.steps: list[str] = []
         self.storage: MemoryStorage | None = None
@@ -209,6 +211,8 @@ class World:
     def flowkit_attempt_ended(self, attempt: Attempt) -> None:
         """Pass the place before the run hears of an end."""
         self.point("before_ack", attempt.node)
+        if attempt.kind == "success":
+            self.ended.append(attempt.node)
         again = f", {attempt.again}" if attempt.again else ""
         error = f": {attempt.error!r}" if attempt.error is not None else ""
         self.note(f"{attempt.node} ends: {attempt.kind}{error}{again}")
@@ -299,9 +303,9 @@ def _watch(lifetimes: Lifetimes, world: World) -> None:
         rest = live.rest
         if rest is not None:
             count += 1
-            name, number = live.resource.name, count
-            world.events.append(("up", name, number))
-            live.rest = _sync(rest, name, number, world) if hasattr(rest, "send") else _async(rest, name, number, world)  # type: ignore[assignment]  # generators, too
+            place = (live.resource.name, count, live.resource.scope)
+            world.events.append(("up", *place))
+            live.rest = _sync(rest, place, world) if hasattr(rest, "send") else _async(rest, place, world)  # type: ignore[assignment]  # generators, too
             if hasattr(live.rest, "send"):
                 next(live.rest)  # type: ignore[arg-type]  # as just said
             else:
@@ -311,36 +315,36 @@ def _watch(lifetimes: Lifetimes, world: World) -> None:
     lifetimes._set_up = watched  # type: ignore[method-assign]  # seen from outside, so that the engine has no hook for it
 
 
-def _down(rest: object, name: str, number: int, world: World) -> None:
-    world.events.append(("down", name, number))
-    world.note(f"resource {name} is torn down")
+def _down(rest: object, place: tuple[str, int, str], world: World) -> None:
+    world.events.append(("down", *place))
+    world.note(f"resource {place[0]} is torn down")
     try:
-        world.point("in_teardown", name)
+        world.point("in_teardown", place[0])
     except SimulatedCrash:
         _graveyard.append(rest)
         raise
 
 
-def _sync(rest: Any, name: str, number: int, world: World) -> Iterator[None]:
+def _sync(rest: Any, place: tuple[str, int, str], world: World) -> Iterator[None]:
     yield
-    _down(rest, name, number, world)
+    _down(rest, place, world)
     try:
         next(rest)
     except StopIteration:
-        fault = world.passes("teardown", "", name)
+        fault = world.passes("teardown", "", place[0])
         if fault is not None:
             raise fault.error() from None
         return
     yield
 
 
-async def _async(rest: Any, name: str, number: int, world: World) -> Any:
+async def _async(rest: Any, place: tuple[str, int, str], world: World) -> Any:
     yield
-    _down(rest, name, number, world)
+    _down(rest, place, world)
     try:
         await rest.__anext__()
     except StopAsyncIteration:
-        fault = world.passes("teardown", "", name)
+        fault = world.passes("teardown", "", place[0])
         if fault is not None:
             raise fault.error() from None
         return

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from flowkit.durations import words
 from flowkit.hookspecs import hookimpl
 from flowkit_plugins.cache.faults import Miss
-from flowkit_plugins.cache.fingerprint import Fingerprint, Part, explain
+from flowkit_plugins.cache.fingerprint import BODY, Fingerprint, Part, explain
 from flowkit_plugins.cache.keys import TaskPlan, Uncertain, stored_parts
 from flowkit_plugins.cache.packs import row_of
-from flowkit_plugins.cache.shelf import Records, Shelf
+from flowkit_plugins.cache.shelf import Records, Shelf, task_of
 from flowkit_plugins.cache.sizes import shown
 from flowkit_plugins.cache.tables import ago
 from flowkit_plugins.cache.traces import Last
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from flowkit.scheduler import Node
     from flowkit.session import Session
 
-_MOST_ABOVE = 20
+_MOST = 20
 _SAYS = {"c": "would be reused", ">": "would run", "?": "may run", "s": "would be skipped"}
 
 
@@ -160,9 +160,14 @@ def accept(session: Session, shelf: Shelf, wanted: Mapping[str, Last], given: Gi
 
 
 def _not_looked_up(node: str, decisions: Sequence[Decision]) -> str:
+    elements = f"{task_of(node)}[…]"
     for decision in decisions:
+        if decision.node == node and decision.mark == "?":
+            return f"{decision.reason}; run or accept that first"
         if decision.node == node:
             return decision.reason or "it has no key"
+        if decision.node == elements:
+            return f"{decision.reason or 'its elements are not known yet'}; run that first"
     return "there is no such element now"
 
 
@@ -181,7 +186,7 @@ def why(session: Session, shelf: Shelf, node: str, given: Given) -> Iterator[str
     asked = asked or [d for d in decisions if d.node.partition("::")[2].startswith(f"{name}[")]
     lasts = {f"{last.flow}::{last.node}": last for last in shelf.traces.lasts()}
     code = {hexed: json.loads(body) for hexed, body in shelf.traces.memos("code").items()}
-    for decision in asked:
+    for decision in asked[:_MOST]:
         yield f"{decision.node} {_SAYS[decision.mark]}: {decision.reason or 'no record'}"
         last = lasts.get(decision.node)
         key = watch.keys.get(decision.node)
@@ -192,6 +197,8 @@ def why(session: Session, shelf: Shelf, node: str, given: Given) -> Iterator[str
                 if difference != decision.reason:
                     yield f"  also: {difference}"
         yield f"  {_last_result(shelf, last)}"
+    if len(asked) > _MOST:
+        yield f"{len(asked) - _MOST} more elements"
     if not asked:
         yield f"{node}: nothing is known before what it hangs off has run"
     if any(d.mark != "c" for d in asked):
@@ -200,10 +207,10 @@ def why(session: Session, shelf: Shelf, node: str, given: Given) -> Iterator[str
 
 def _above(decisions: Sequence[Decision], asked: Sequence[Decision]) -> Iterator[str]:
     above = [d for d in decisions if d.mark != "c" and d not in asked]
-    for decision in above[:_MOST_ABOVE]:
+    for decision in above[:_MOST]:
         yield f"  above it: {decision.node} {_SAYS[decision.mark]}: {decision.reason or 'no record'}"
-    if len(above) > _MOST_ABOVE:
-        yield f"  above it: {len(above) - _MOST_ABOVE} more"
+    if len(above) > _MOST:
+        yield f"  above it: {len(above) - _MOST} more"
 
 
 def _last_result(shelf: Shelf, last: Last | None) -> str:
@@ -229,7 +236,14 @@ def differences(last: Last, now: Key, code_before: Mapping[str, Any] | None) -> 
             )
             found += [one] if one else []
     elif before.get("code") != now.plan.code.hex:
-        found.append("code changed")
+        body = now.code.get(BODY)
+        found.append(f"code of `{body.name}` changed" if body is not None else "code changed")
+    said: Mapping[str, str] = before.get("said", {})
+    found += [
+        f"`{name}` changed"
+        for name in {**said, **now.plan.said}
+        if said.get(name) != now.plan.said.get(name)
+    ]
     return [*found, *_parameters(before, now), *_inputs(before, now)]
 
 

@@ -89,7 +89,7 @@ class Continued:
         """Return a trace as one that only a run which continues this one will look at."""
         body: dict[str, Any] = {"run": self._run, "was": trace.kind, "why": json.loads(stored_parts(plan, counted))}
         if known is not None:
-            body["parts"] = known.parts
+            body["parts"] = dict(known.parts)
             body["elements"] = {part or "": [list(ids), list(found)] for part, (ids, found) in known.elements.items()}
         return trace._replace(kind=PRIVATE, body=json.dumps(body, separators=(",", ":")))
 

@@ -193,7 +193,7 @@ def _live(traces: Iterable[Trace], kept: Kept, now: float) -> set[str]:
 def look(shelf: Shelf) -> Kept:
     """Return what is in a store. Records first: each one's value is then found among the rows."""
     traces = list(shelf.traces.known().values())
-    foreign = frozenset(row for blob, files in shelf.traces.foreign() for row in _rows(blob, files))
+    foreign = frozenset(row for blob, files in shelf.traces.strangers() for row in _rows(blob, files))
     return Kept(traces, shelf.rows.sizes(), shelf.rows.written(), foreign)
 
 

@@ -11,7 +11,6 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from flowkit.digests import Digest, FileFact, Undigestible, small
@@ -68,8 +67,8 @@ class TaskPlan:
 
 
 Elements = Mapping[str | None, tuple[Sequence[str], Sequence[str]]]
-_NO_PARTS: Mapping[str, str] = MappingProxyType({})
-_NO_ELEMENTS: Elements = MappingProxyType({})
+_NO_PARTS: Mapping[str, str] = {}
+_NO_ELEMENTS: Elements = {}
 
 
 class Known:

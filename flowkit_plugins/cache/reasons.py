@@ -42,8 +42,7 @@ def explain(
 
 def _own_code(now: Mapping[str, Part]) -> str | None:
     """Return what to say where the code before reached nothing (so that it was not kept)."""
-    body = now.get(BODY)
-    return f"code of `{body.name}` changed" if body is not None else None
+    return f"code of `{now[BODY].name}` changed" if list(now) == [BODY] else None
 
 
 def _options(before: Mapping[str, str], now: Mapping[str, str]) -> str | None:

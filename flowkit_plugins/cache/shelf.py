@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowkit.errors import FlowkitError, SelectionError, did_you_mean, listing
+from flowkit.errors import FlowkitError, SelectionError, did_you_mean, listing, nearest
 from flowkit.services import Needs
 from flowkit_plugins.cache.faults import Damaged, Miss, StoreError
 from flowkit_plugins.cache.flights import Flights
@@ -49,12 +49,12 @@ class Records(Traces):
         self._readable()
         return found
 
-    def foreign(self) -> list[tuple[str | None, str | None]]:
+    def strangers(self) -> list[tuple[str | None, str | None]]:
         """Return blob and files of the traces that another version of flowkit wrote."""
         return self._select("SELECT blob, files FROM traces WHERE format != ?", (FORMAT,))
 
     def _readable(self) -> None:
-        if self._future:
+        if self.foreign:
             raise StoreError(
                 f"{self.file} was written by another version of flowkit",
                 known="Nothing in it can be read, and nothing was touched.",
@@ -249,12 +249,10 @@ class Shelf:
                 f"no results are kept in {self.place}",
                 remedy="Run the flow first: flowkit run flow.py",
             )
-        few = known[:_MOST_COMPARED]
-        otherwise = "flowkit cache ls lists what is kept; tasks with cache=False are not."
         return SelectionError(
             f"no result is kept of {wanted}",
             known=f"kept in {self.place}: {listing(known)}",
-            remedy=did_you_mean(wanted, few, otherwise),
+            remedy=_meant(wanted, known[:_MOST_COMPARED]),
         )
 
 
@@ -308,6 +306,17 @@ def natural(text: str) -> list[tuple[int, int | str]]:
 
 def _inside(flow: str, path: str) -> bool:
     return path in (flow, ".") or flow.startswith(path.rstrip("/") + "/")
+
+
+def _meant(wanted: str, known: Sequence[str]) -> str:
+    """Return the remedy: the name that is most like the one that was written, paths left aside."""
+    otherwise = "flowkit cache ls lists what is kept; results of tasks with cache=False are not."
+    name = wanted.partition("::")[2]
+    if not name:
+        return did_you_mean(wanted, known, otherwise)
+    names = {one.partition("::")[2]: one for one in reversed(known)}
+    near = nearest(name, names)
+    return f"Did you mean {names[near]!r}?" if near else otherwise
 
 
 def _likely(wanted: Iterable[str], entries: Sequence[Entry]) -> set[str]:

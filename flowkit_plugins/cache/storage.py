@@ -18,15 +18,21 @@ from flowkit.digests import FileFact, FileMemory
 from flowkit.reports import RunInfo
 from flowkit.scheduler import Node
 from flowkit_plugins.cache.code.source import SourceMemo
-from flowkit_plugins.cache.faults import BLOB_MISSING, NO_RECORD, Miss, StoreError
+from flowkit_plugins.cache.faults import BLOB_MISSING, FORMAT_CHANGED, NO_RECORD, Miss, StoreError
 from flowkit_plugins.cache.fingerprint import Fingerprint, Part
-from flowkit_plugins.cache.flights import Flight, Flights
 from flowkit_plugins.cache.packs import row_of
+from flowkit_plugins.cache.ranges import Ranges, Right
 from flowkit_plugins.cache.serializing import Dumped
 from flowkit_plugins.cache.signing import signing_key
 from flowkit_plugins.cache.store import Loaded, Store
 from flowkit_plugins.cache.traces import Last, Trace, Traces
 from flowkit_plugins.cache.writer import Writer
+
+
+#: With no more traces than this it is worth knowing all their keys, so as not to ask for each.
+MOST_KEYS = 200_000
+
+_NEVER: Any = object()
 
 
 class Storage:
@@ -62,15 +68,18 @@ class Storage:
         self._opening = threading.RLock()
         self.traces = Traces(folder / "traces.db")
         self._writer: Writer | None = None
-        self._flights: Flights | None = None
+        self._locks: Ranges | None = None
+        self._keys: set[int] | None = set()
+        self._row = 0
+        self._stamp = _NEVER
         self._known: dict[str, Trace] = {}
         self._fresh: dict[str, Trace] = {}
         self._lasts: dict[str, dict[str, Last]] = {}
         self._rows: set[str] | None = None
-        self._code_known: set[str] = set()
-        self._code: dict[str, Mapping[str, Part]] = {}
+        self._code_read: dict[str, Mapping[str, Part] | None] = {}
+        self._code_made: dict[str, Fingerprint] = {}
         self._memo: SourceMemo | None = None
-        self._file_memo = 0
+        self._file_memo: dict[str, FileFact] = {}
 
     # Opening
 
@@ -105,7 +114,7 @@ class Storage:
 
     def begin(self, run: RunInfo) -> None:
         """Read what the flows' last runs left."""
-        self._flights = Flights(self.folder / "locks", run=run.id)
+        self._locks = Ranges(self.folder / "locks", run=run.id)
         for flow in run.graph.flows:
             self._known.update(self._try(lambda p=flow.path: self.traces.load_all(p), {}))  # type: ignore[misc]
 
@@ -128,15 +137,42 @@ class Storage:
 
     # Reading
 
+    def at_hand(self, key: str) -> Trace | None:
+        """Return the trace of a key if it was read or made already."""
+        return self._fresh.get(key) or self._known.get(key)
+
     def trace(self, key: str) -> Trace | Miss:
         """Return the trace of a key, or why there is none."""
-        found = self._fresh.get(key) or self._known.get(key)
-        if found is not None:
-            return found
+        return self.at_hand(key) or self.find(key)
+
+    def find(self, key: str) -> Trace | Miss:
+        """Return the trace of a key as it is on disk now, or why there is none."""
+        if not self.works:
+            return Miss(NO_RECORD)
+        # One state of the log is asked for all keys at once: 20 µs each would be a third of a
+        # node's time, and twice that while the writer is at work.
+        stamp = self.traces.stamp()
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self._try(self._take_in_keys, None)
+        if self._keys is not None and hash(key) not in self._keys:
+            return Miss(FORMAT_CHANGED, "written by another version of flowkit") if self.traces.foreign else Miss(NO_RECORD)
         answer: Trace | Miss = self._try(lambda: self.traces.lookup(key), Miss(NO_RECORD))
         if isinstance(answer, Trace):
             self._known[key] = answer
+            if answer.blob is not None and self._rows is not None and row_of(answer.blob) not in self._rows:
+                self._rows = None  # it was written after they were read
         return answer
+
+    def _take_in_keys(self) -> None:
+        """Note the keys written since the last time."""
+        if self._keys is None:
+            return
+        if self._row == 0 and self.traces.count() > MOST_KEYS:
+            self._keys = None
+            return
+        self._row, keys = self.traces.keys_after(self._row)
+        self._keys.update(map(hash, keys))
 
     def last(self, node: Node) -> Last | None:
         """Return the last success of a node, whatever its key."""
@@ -162,16 +198,12 @@ class Storage:
     def holds(self, blob: str) -> bool:
         """Whether there is a row for a blob; all rows are read at once."""
         if self._rows is None:
-            self._rows = set(self._try(lambda: self.store.sizes(), {}))
+            self._rows = set(self._try(lambda: self.store.rows(), ()))
         return row_of(blob) in self._rows
 
     def value(self, trace: Trace) -> Loaded | Miss:
         """Fetch a value."""
         blob = trace.blob
-        if blob is None and trace.key in self._fresh and self._writer is not None:
-            self._writer.flush()
-            stored = self._try(lambda: self.traces.lookup(trace.key), Miss(BLOB_MISSING))
-            blob = stored.blob if isinstance(stored, Trace) else None
         if blob is None:
             return Miss(BLOB_MISSING)
         self.loads += 1
@@ -180,11 +212,10 @@ class Storage:
 
     def code_parts(self, fingerprint: str) -> Mapping[str, Part] | None:
         """Return the pieces of code behind a fingerprint of an earlier run."""
-        if not self._code:
-            memos = self._try(lambda: self.traces.memos("code"), {})
-            self._code = {name: Fingerprint.from_json(json.loads(body)).parts for name, body in memos.items()}
-            self._code_known.update(memos)
-        return self._code.get(fingerprint)
+        if fingerprint not in self._code_read:
+            text = self._try(lambda: self.traces.memo("code", fingerprint), None)
+            self._code_read[fingerprint] = Fingerprint.from_json(json.loads(text)).parts if text else None
+        return self._code_read[fingerprint]
 
     def source_memo(self) -> SourceMemo:
         """Return the hashes of definitions seen by earlier runs."""
@@ -200,7 +231,7 @@ class Storage:
             facts = {f["path"]: FileFact(**f) for f in json.loads(texts.get("all", "[]"))}
         except (ValueError, TypeError, KeyError):
             facts = {}
-        self._file_memo = hash(texts.get("all"))
+        self._file_memo = dict(facts)
         return facts
 
     # Writing
@@ -215,7 +246,7 @@ class Storage:
 
     def put(
         self,
-        trace: Trace,
+        trace: Trace | None,
         last: Last | None,
         blob: tuple[str, Dumped] | None,
         code: Fingerprint,
@@ -228,10 +259,10 @@ class Storage:
             if then is not None:
                 then()
             return
-        self._fresh[trace.key] = trace
-        if code.hex not in self._code_known:
-            self._code_known.add(code.hex)
-            self._code[code.hex] = code.parts
+        if trace is not None:
+            self._fresh[trace.key] = trace
+            self._known.pop(trace.key, None)
+        self._code_made[code.hex] = code
         if self._writer is None:
             with self._opening:  # several workers keep their first result at once
                 if self._writer is None:
@@ -239,6 +270,12 @@ class Storage:
                     at = self._options[2]
                     self._writer = Writer(self.store, self.traces, on_failure=self._fail, at=at)
         self._writer.put(trace, last, blob=blob, urgent=urgent, then=then)
+
+    def settled(self, key: str) -> bool:
+        """Let go of a trace that is on disk, and will be found there; False if it never got there."""
+        if self.works:
+            self._fresh.pop(key, None)
+        return self.works
 
     def _prepare(self) -> None:
         try:
@@ -271,23 +308,18 @@ class Storage:
             self._try(self._remember_code, None)
         if self._memo is not None and self._memo.changed and self.works and (self._writer or self._known):
             self._try(lambda: self.traces.remember("source", {"all": self._memo.to_json()}), None)  # type: ignore[union-attr]
-        if files.facts and self._writer is not None:
-            self._try(self._remember_files(files), None)
+        if files.facts != self._file_memo and self.works and (self._writer or self._known):
+            text = json.dumps([asdict(fact) for fact in files.facts.values()])
+            self._try(lambda: self.traces.remember("files", {"all": text}), None)
         if used:
             self._try(lambda: self.traces.touch(used, day), None)
 
     def _remember_code(self) -> None:
         self.traces.remember(
             "code",
-            {
-                name: json.dumps(Fingerprint(name, parts).to_json())
-                for name, parts in self._code.items()
-            },
+            {name: json.dumps(code.to_json()) for name, code in self._code_made.items()},
         )
-
-    def _remember_files(self, files: FileMemory) -> Callable[[], None]:
-        text = json.dumps([asdict(fact) for fact in files.facts.values()])
-        return lambda: self.traces.remember("files", {"all": text}) if hash(text) != self._file_memo else None
+        self._code_made.clear()
 
     def flush(self) -> None:
         """Wait until all that was handed over is on disk, or was given up."""
@@ -298,32 +330,21 @@ class Storage:
         """Let go of files."""
         if self._writer is not None:
             self._writer.close()
+        if self._locks is not None:
+            self._locks.close()
         if self._store is not None:
             self._store.close()
         self.traces.close()
 
     # Once at a time
 
-    def claim(self, key: str) -> tuple[Flight | None, str | None]:
+    def claim(self, key: str) -> tuple[Right | None, str | None]:
         """Return the right to compute a key, or who has it; (None, None) where nobody can tell."""
-        if not self.works or self._flights is None:
+        if not self.works or self._locks is None:
             return None, None
-        flights = self._flights
         try:
-            flight = flights.try_acquire(key)
-            if flight is not None:
-                return flight, None
-            owner = flights.owner(key)
-            return None, f"run {owner.run}, pid {owner.pid}" if owner else "another run"
+            right = self._locks.try_acquire(key)
+            return right, None if right is not None else self._locks.owner(key)
         except StoreError as error:
             self._fail(error)
             return None, None
-
-    def look_again(self, key: str) -> bool:
-        """Whether somebody stored a key between our look and our lock."""
-        found = self._try(lambda: self.traces.lookup(key), Miss(NO_RECORD))
-        if isinstance(found, Trace):
-            self._known[key] = found
-            self._rows = None
-            return True
-        return False

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from flowkit.durations import words
+from flowkit_plugins.cache.continued import PRIVATE
 from flowkit_plugins.cache.gc import Kept, Marked, by_task, rows_of
 from flowkit_plugins.cache.shelf import Entry, natural
 from flowkit_plugins.cache.sizes import shown
@@ -54,6 +55,8 @@ def _note(trace: Trace, pins: AbstractSet[str]) -> str:
         notes.append("pinned")
     if trace.kind == "skipped":
         notes.append(f"skipped: {trace.reason}" if trace.reason else "skipped")
+    elif trace.kind == PRIVATE:
+        notes.append("for --resume alone")
     elif trace.kind == "hollow":
         notes.append(f"not stored: {trace.reason}")
     return ", ".join(notes)

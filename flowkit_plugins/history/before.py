@@ -100,7 +100,7 @@ class Durations:
                 if number == 0 and end.node.endswith("]"):
                     task = end.node.partition("[")[0]
                     self._elements[task] = self._elements.get(task, 0) + 1
-                took = end.saved if end.took is None else end.took
+                took = end.took
                 if took is None:
                     missing += 1
                 else:

@@ -184,7 +184,7 @@ def why(node: str, run: str, root: str) -> None:
     history = _history(root)
     row = history.find(run)
     nodes = history.nodes(row)
-    tasks = tasks_of([], nodes, history.running(row))
+    tasks = tasks_of({}, nodes, history.running(row))
     ends = {end.node: end for task in tasks for end in task.nodes}
     found = _matching(node, row, list(ends))
     attempts = [attempt for _, attempt in history.attempts(row)]
@@ -242,7 +242,7 @@ def set_(run: str, node: str, value: str | None, skip: str | None, fail: str | N
 def _node_to_set(history: History, row: RunRow, text: str) -> str:
     nodes: list[NodeEnd] = history.nodes(row)
     names = [n.node for n in nodes]
-    names += [task[0] for task in history.graph(row) if task[0] and task[0] not in names]
+    names += [key for key in history.graph(row).get("keys", ()) if key and key not in names]
     found = [n for n in matching(text, names) if n == text or n.partition("::")[2] == text]
     if len(found) == 1:
         return found[0]

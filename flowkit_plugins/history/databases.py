@@ -30,7 +30,7 @@ TABLES = (
     "CREATE TABLE runs_of (flow TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (flow, number)) WITHOUT ROWID",
     "CREATE TABLE graphs (hash TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE nodes (at INTEGER PRIMARY KEY, node TEXT NOT NULL, word TEXT NOT NULL, reason TEXT,"
-    " key TEXT, started REAL, took REAL, tries INTEGER NOT NULL, saved REAL)",
+    " key TEXT, started REAL, took REAL, tries INTEGER NOT NULL)",
     "CREATE TABLE attempts (at INTEGER PRIMARY KEY, node TEXT NOT NULL, number INTEGER NOT NULL,"
     " kind TEXT NOT NULL, started REAL, took REAL, error TEXT, traceback TEXT, arguments TEXT,"
     " sections TEXT, again TEXT)",

@@ -153,17 +153,24 @@ def _text(path: str) -> str:
 def shape(graph: Graph) -> tuple[str, str]:
     """Return a graph's tasks and edges as JSON, with its hash: equal graphs are kept once.
 
-    Each task is ``[key, positions of its upstreams, is mapped, resources that are torn down]``.
+    ``keys`` are the tasks' (``""`` for a given value), upstreams first; ``ups`` (the positions of what a
+    task comes after), ``mapped`` and ``torn`` (resources that it uses and that are torn down) are only
+    there for those that have any.
     """
-    place = {task: i for i, task in enumerate(graph.tasks)}
-    rows: list[list[Any]] = []
-    for task in graph.tasks:
-        ups = list(dict.fromkeys([place[up] for up in task.upstream() if up in place]))
-        row: list[Any] = [task.key if task.given is None else "", ups, len(task.axes)]
-        if task.resources and (torn := sorted(set(_torn_down(task)))):
-            row.append(torn)
-        rows.append(row)
-    body = json.dumps(rows, separators=(",", ":"))
+    tasks = graph.tasks
+    ups: dict[int, list[int]] = {}
+    place: dict[BoundTask, int] = {}
+    for i, task in enumerate(tasks):
+        place[task] = i
+        if task.edges or task.elements or task.fallback is not None:
+            ups[i] = list(dict.fromkeys([place[up] for up in task.upstream() if up in place]))
+    found = {
+        "keys": [task.key if task.given is None else "" for task in tasks],
+        "ups": ups,
+        "mapped": [i for i, task in enumerate(tasks) if task.axes],
+        "torn": {i: torn for i, task in enumerate(tasks) if task.resources and (torn := sorted(set(_torn_down(task))))},
+    }
+    body = json.dumps(found, separators=(",", ":"))
     return hashlib.sha256(body.encode()).hexdigest()[:32], body
 
 

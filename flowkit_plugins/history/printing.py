@@ -163,7 +163,7 @@ class Story:
             "not_torn_down": not_torn_down(self.tasks) if run.status in ("lost", "killed") else [],
             "children": [child.id for child in self.children],
             "repairs": [repair._asdict() for repair in self.repairs],
-            "nodes": [{**node._asdict(), "attempts": by_node.get(node.node, [])} for task in self.tasks for node in task.nodes],
+            "nodes": [{**node._asdict(), "took": node.called, "saved": node.saved, "attempts": by_node.get(node.node, [])} for task in self.tasks for node in task.nodes],
             "tasks": [{"task": task.key, "mapped": task.mapped, "after": [up.key for up in task.ups if up.key], "counts": task.counts} for task in self.tasks],
         }  # fmt: skip
 
@@ -192,8 +192,8 @@ def _letter(task: TaskEnd) -> str:
 def _node_line(indent: str, node: NodeEnd, errors: Mapping[str, str | None]) -> str:
     letter = LETTERS.get(node.word) or _MORE_LETTERS.get(node.word, " ")
     parts = [f"{indent}{letter} {_short(node)}", node.word.upper()]
-    if node.took is not None:
-        parts.append(words(node.took))
+    if node.called is not None:
+        parts.append(words(node.called))
     if node.tries > 1:
         parts.append(f"{node.tries} attempts")
     if node.reason:

@@ -40,7 +40,7 @@ class RunRow(NamedTuple):
 
 
 class NodeEnd(NamedTuple):
-    """How a node ended. Times are seconds since the start of its run."""
+    """How a node ended. ``started`` is in seconds since its run's start; ``took`` of one that was reused is what that saved."""
 
     node: str
     word: str
@@ -49,7 +49,16 @@ class NodeEnd(NamedTuple):
     started: float | None
     took: float | None
     tries: int
-    saved: float | None
+
+    @property
+    def called(self) -> float | None:
+        """Seconds that its last attempt took; None if it was not called."""
+        return self.took if self.tries else None
+
+    @property
+    def saved(self) -> float | None:
+        """Seconds that reuse saved."""
+        return None if self.tries else self.took
 
 
 class AttemptEnd(NamedTuple):
@@ -248,10 +257,10 @@ class History:
         )
         return list({row[0]: Repair(*row) for row in rows}.values())
 
-    def graph(self, run: RunRow) -> list[list[Any]]:
+    def graph(self, run: RunRow) -> dict[str, Any]:
         """Return the shape of a run's graph; see :func:`.facts.shape`."""
         rows = self._select("SELECT body FROM graphs WHERE hash = ?", (run.graph,))
-        found: list[list[Any]] = json.loads(rows[0][0]) if rows else []
+        found: dict[str, Any] = json.loads(rows[0][0]) if rows else {}
         return found
 
     # Across runs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,15 @@ from flowkit.reports import Attempt, NodeReport, RunInfo, RunReport, current_att
 from flowkit.services import Results
 
 if TYPE_CHECKING:
+    from flowkit.scheduler import Node
     from flowkit.session import Session
     from flowkit_plugins.history.before import Durations
     from flowkit_plugins.history.journal import Journal
     from flowkit_plugins.history.resume import Resumed
+
+
+#: Seconds that a node takes at least for its end to be written down at once.
+LONG = 0.05
 
 
 class Recorder:
@@ -41,8 +46,8 @@ class Recorder:
         self._resumed = resumed
         self._durations = durations
         self._journal: Journal | None = None
-        self._ended: Callable[[NodeReport], None] = _nobody
-        self._started: dict[object, Attempt] = {}
+        self._queue: deque[NodeReport | Attempt] = deque(maxlen=0)
+        self._running: dict[Node, Attempt] = {}
 
     @hookimpl
     def flowkit_run_started(self, run: RunInfo) -> None:
@@ -68,8 +73,8 @@ class Recorder:
         )
         self._durations.begin([flow.path for flow in run.graph.flows], run.slots, run.id)
         journal.listeners.append(self._durations.ended)
-        self._started = journal.running  # type: ignore[assignment]  # keys are nodes
-        self._ended = journal.ended
+        self._running = journal.running
+        self._queue = journal.queue
         marker = killed_marker(self._file.parent, run.id)
         run.last_words.append(lambda: os.close(os.open(marker, os.O_CREAT | os.O_WRONLY, 0o600)))
         journal.start()
@@ -77,19 +82,29 @@ class Recorder:
     @hookimpl
     def flowkit_attempt_started(self, attempt: Attempt) -> None:
         """Note what is running."""
-        self._started[attempt.unit] = attempt
+        self._running[attempt.unit] = attempt
 
     @hookimpl(trylast=True)
     def flowkit_attempt_ended(self, attempt: Attempt) -> None:
         """Write down attempts that did not end well."""
         if attempt.kind != "success" and self._journal is not None:
-            self._started.pop(attempt.unit, None)
-            self._journal.attempted(attempt)
+            self._running.pop(attempt.unit, None)
+            self._queue.append(attempt)
+            self._journal.wake(hurry=True)
 
     @hookimpl
     def flowkit_node_ended(self, report: NodeReport) -> None:
-        """Write down how nodes ended."""
-        self._ended(report)
+        """Write down how a node ended: at once, if losing that would hurt."""
+        self._queue.append(report)
+        tries = report.attempts
+        journal = self._journal
+        if tries:
+            self._running.pop(report.unit, None)
+            last = tries[-1]
+            if last.ended_at is not None and last.ended_at - last.started_at > LONG and journal is not None:
+                journal.wake(hurry=True)
+        if journal is not None and journal.idle:
+            journal.wake(hurry=False)
 
     @hookimpl
     def flowkit_run_ended(self, report: RunReport) -> None:
@@ -116,10 +131,6 @@ class Recorder:
             with contextlib.suppress(Exception):
                 self._journal.end(status, None)
             self._journal = None
-
-
-def _nobody(report: NodeReport) -> None:
-    """Take in a node of a run that nobody records."""
 
 
 def _nothing() -> None:

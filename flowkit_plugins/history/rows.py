@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from flowkit.hookspecs import Section
@@ -13,38 +13,50 @@ from flowkit.reports import Attempt, NodeReport, RunReport
 TAIL, WHOLE = 20_000, 200_000
 LONGEST_ERROR = 20_000
 
+WIDTH = 8
+"""Values of a node's row, its rowid included."""
+
 Mask = Callable[[str], str]
-NodeRow = tuple[str, str, str | None, str | None, float | None, float | None, int, float | None]
 AttemptRow = tuple[
     str, int, str, float, float | None, str | None, str | None, str | None, str | None, str | None
 ]
 
 
-def node_row(report: NodeReport, zero: float, mask: Mask) -> NodeRow:
-    """Return the row of a node that ended; times are seconds since the run's start."""
-    tries = report.attempts
-    reason: str | None = report.reason or None
-    if reason is not None and mask is not str:
-        reason = mask(reason)
-    unit = report.unit
-    name = f"{unit.task.flow.path}::{unit.id}"
-    if not tries:
-        return (name, _word(report), reason, report.key or None, None, None, 0, report.saved or None)
-    last = tries[-1]
-    ended = last.ended_at
-    took = None if ended is None else round(ended - last.started_at, 6)
-    started = round(last.started_at - zero, 6)
-    return (name, _word(report), reason, report.key or None, started, took, len(tries), None)
+def node_values(reports: Iterable[NodeReport], at: int, zero: float, mask: Mask, counts: dict[str, int]) -> list[object]:
+    """Return the rows of nodes that ended, one after another in one flat list: ``WIDTH`` values each.
 
+    There is a row for every node of every run, so this is written for speed: no tuple is made
+    that stays, as enough of them would set off the garbage collector.
 
-def _word(report: NodeReport) -> str:
-    """Return a node's word; one that was stopped while it ran is ``interrupted``."""
-    word = report.word
-    if word == "not run" and report.attempts:
-        return "interrupted"
-    if word == "failed" and report.unit.stand_in is not None:
-        return "replaced"
-    return word
+    Args:
+        reports: Of the nodes.
+        at: The first rowid.
+        zero: When the run began, on the run clock; times are seconds since then.
+        mask: Takes secrets out of reasons.
+        counts: Word → number of nodes; counted up.
+    """
+    values: list[object] = []
+    for report in reports:
+        unit, tries, word = report.unit, report.attempts, report.word
+        reason = report.reason or None
+        if reason is not None and mask is not str:
+            reason = mask(reason)
+        started = took = None
+        if tries:
+            last = tries[-1]
+            started = last.started_at - zero
+            if last.ended_at is not None:
+                took = last.ended_at - last.started_at
+            if word == "not run":
+                word = "interrupted"
+            elif word == "failed" and unit.stand_in is not None:
+                word = "replaced"
+        elif report.saved:
+            took = report.saved
+        values += (at, f"{unit.task.flow.path}::{unit.id}", word, reason, report.key or None, started, took, len(tries))
+        counts[word] = counts.get(word, 0) + 1
+        at += 1
+    return values
 
 
 def attempt_row(attempt: Attempt, zero: float, mask: Mask) -> AttemptRow:
@@ -88,7 +100,6 @@ def end_of(report: RunReport) -> dict[str, Any]:
         "duration": report.duration,
         "exit_code": report.exit_code,
         "stopped": report.stopped,
-        "saved": sum(n.saved for n in report.nodes),
         "notes": [mask(note) for note in report.notes],
         "teardowns": [
             {"resource": t.resource, "where": t.where, "node": t.node, "error": mask(_headline(t.error)),

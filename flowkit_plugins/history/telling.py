@@ -18,9 +18,9 @@ def told(
     """Return the lines that say what became of a node."""
     what, _, reason = _what(end).partition(": ")
     lines = [f"`{end.node}` {what} in run {run.id}, {ago}{f': {reason}' if reason else ''}."]
-    if end.word in _CALLED and end.took is not None:
+    if end.called is not None:
         tries = f", attempt {end.tries}" if end.tries > 1 else ""
-        lines.append(f"  It took {words(end.took)}{tries}.")
+        lines.append(f"  It took {words(end.called)}{tries}.")
     if end.reason and end.word in ("ran", "same", "failed", "timeout", "error", "interrupted", "replaced"):
         lines.append(f"  It was called because: {end.reason}.")
     mine = [a for a in attempts if a.node == end.node]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,7 +46,7 @@ class TaskEnd:
     @property
     def took(self) -> float:
         """Seconds that its nodes took, together."""
-        return sum(node.took or 0.0 for node in self.nodes)
+        return sum(node.called or 0.0 for node in self.nodes)
 
 
 def task_of(node: str) -> str:
@@ -56,17 +56,18 @@ def task_of(node: str) -> str:
 
 
 def tasks_of(
-    shape: Sequence[Sequence[Any]], nodes: Sequence[NodeEnd], running: Sequence[tuple[str, int, float]] = ()
+    shape: Mapping[str, Any], nodes: Sequence[NodeEnd], running: Sequence[tuple[str, int, float]] = ()
 ) -> list[TaskEnd]:
     """Return the tasks of a run in the order of its graph, with their nodes; what ran to the end comes last."""
     tasks: list[TaskEnd] = []
-    for row in shape:
-        ups = [tasks[place] for place in row[1]]
+    above, torn, mapped = shape.get("ups", {}), shape.get("torn", {}), set(shape.get("mapped", ()))
+    for place, key in enumerate(shape.get("keys", ())):
+        ups = [tasks[up] for up in above.get(str(place), ())]
         depth = 1 + max((up.depth for up in ups if up.key), default=-1)
-        tasks.append(TaskEnd(str(row[0]), bool(row[2]), ups, depth, list(row[3]) if len(row) > 3 else []))
+        tasks.append(TaskEnd(key, place in mapped, ups, depth, torn.get(str(place), [])))
     by_key = {task.key: task for task in tasks if task.key}
     ended = {node.node for node in nodes}
-    open_ = [NodeEnd(name, "running", None, None, at, None, number, None) for name, number, at in running if name not in ended]
+    open_ = [NodeEnd(name, "running", None, None, at, None, number) for name, number, at in running if name not in ended]
     for node in [*nodes, *{n.node: n for n in open_}.values()]:
         key = task_of(node.node)
         task = by_key.get(key)
@@ -83,7 +84,7 @@ def critical_path(tasks: Sequence[TaskEnd]) -> list[NodeEnd]:
     From the node that ended last it goes back, each time to that upstream node which ended last;
     where an upstream has an element of the same id, to that.
     """
-    ended = [(node, task) for task in tasks for node in task.nodes if node.took is not None]
+    ended = [(node, task) for task in tasks for node in task.nodes if node.called is not None]
     if not ended:
         return []
     node, task = max(ended, key=lambda each: _end(each[0]))
@@ -102,7 +103,7 @@ def _real(ups: Sequence[TaskEnd]) -> list[TaskEnd]:
 
 
 def _waited_for(node: NodeEnd, up: TaskEnd) -> NodeEnd | None:
-    called = [each for each in up.nodes if each.took is not None and each.started is not None]
+    called = [each for each in up.nodes if each.called is not None]
     same = [each for each in called if each.node.partition("[")[1:] == node.node.partition("[")[1:] and "[" in node.node]
     return max(same or called, key=_end, default=None)
 

@@ -697,29 +697,31 @@ def test_asking_for_a_mapped_task_of_which_one_failed_raises_its_error(flow):
         weather(flow, reading=FAILING).run()["readings"]
 
 
-def test_equal_elements_are_two_nodes_computed_once(flow):
-    f = flow("""
-        calls = []
-        @task(each={"x": ["q", "q"]})
-        def m(x): calls.append(x); return x
-        @task(cache=False)
-        def count(m: Collected[str]): return list(calls), list(m)
-    """)
-    run = f.run()
-    assert run["count"] == (["q"], ["q", "q"])
+EQUAL = """
+    @task(each={{"x": ["q", "q"]}}{options})
+    def m(x):
+        with open("calls", "a") as file: file.write(x)
+        return x
+"""
+
+
+def test_equal_elements_are_two_nodes_computed_once(flow, project):
+    run = flow(EQUAL.format(options="")).run()
+    assert project.read("calls") == "q"
+    assert list(run["m"]) == ["q", "q"]
     assert run.report.named("m[q]").word == "ran"
     assert run.report.named("m[q_1]").word == "cached"
 
 
-def test_equal_elements_with_cache_false_each_run(flow):
-    f = flow("""
-        calls = []
-        @task(each={"x": ["q", "q"]}, cache=False)
-        def m(x): calls.append(x); return x
-        @task(cache=False)
-        def count(m: Collected[str]): return list(calls)
-    """)
-    assert f.run()["count"] == ["q", "q"]
+def test_equal_elements_that_are_ready_at_once_are_computed_once(flow, project):
+    run = flow(EQUAL.format(options="")).run(executor="threads", n=4)
+    assert project.read("calls") == "q"
+    assert list(run["m"]) == ["q", "q"]
+
+
+def test_equal_elements_with_cache_false_each_run(flow, project):
+    assert flow(EQUAL.format(options=", cache=False")).run().ok
+    assert project.read("calls") == "qq"
 
 
 def test_ten_thousand_elements_are_ordinary(flow):

@@ -346,3 +346,26 @@ def test_no_thread_is_left_behind_by_timeouts_that_python_code_heeds(flow):
     for executor in ("inline", "threads"):
         slow(flow, executor=executor)
     assert set(threading.enumerate()) <= before
+
+
+@EXECUTORS
+def test_a_timeout_that_is_over_before_the_call_began_is_a_timeout(flow, executor):
+    began = time.monotonic()
+    assert slow(flow, timeout=0.000001, executor=executor).report.named("t").word == "timeout"
+    assert time.monotonic() - began < 5
+
+
+@EXECUTORS
+def test_what_runs_after_a_task_that_timed_out_is_left_alone(flow, executor):
+    f = flow("""
+        import time
+        @task(each={"x": [1, 2, 3]}, timeout=0.03)
+        def t(x): [time.sleep(0.002) for _ in range(5000)]
+        @task(each={"x": [1, 2, 3]}, needs=["t"], trigger="all_done")
+        def after(x): return x
+    """)
+    began = time.monotonic()
+    words = f.words(executor=executor, n=1)
+    assert [words[f"t[{x}]"] for x in (1, 2, 3)] == ["timeout"] * 3
+    assert [words[f"after[{x}]"] for x in (1, 2, 3)] == ["ran"] * 3
+    assert time.monotonic() - began < 5

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from flowkit.annotations import read
 from flowkit.axes import assign_axes
+from flowkit.errors import UsageError
 from flowkit.graph import Axis, BoundFlow, BoundTask, Edge, Element, Graph
 from flowkit.scheduler import Node, Scheduler, State
 from flowkit.scheduler.commands import Announce, Cancel, Expand, Finish, Release, Start, WakeAt
@@ -67,7 +68,14 @@ def takes(
 
 
 def graph(deadlines: Mapping[str, float] | None = None, **sketches: Sketch) -> Graph:
-    """Return the graph of some tasks, in definition order; fails if the axes do not fit."""
+    """Return the graph of some tasks, in definition order; fails if something is wrong with them."""
+    found, errors = tried(deadlines, **sketches)
+    assert not errors, [str(e) for e in errors]
+    return found
+
+
+def tried(deadlines: Mapping[str, float] | None = None, **sketches: Sketch) -> tuple[Graph, list[UsageError]]:
+    """Return the graph of some tasks, and what is wrong with their axes and fallbacks."""
     flows: dict[str, BoundFlow] = {}
     tasks: dict[str, BoundTask] = {}
     for order, (name, sketch) in enumerate(sketches.items()):
@@ -78,9 +86,7 @@ def graph(deadlines: Mapping[str, float] | None = None, **sketches: Sketch) -> G
     for name, sketch in sketches.items():
         _bind(tasks[name], sketch, tasks)
     found = Graph(list(tasks.values()), list(flows.values()))
-    errors = assign_axes(found.tasks)
-    assert not errors, [str(e) for e in errors]
-    return found
+    return found, assign_axes(found.tasks)
 
 
 def _bind(task: BoundTask, sketch: Sketch, tasks: Mapping[str, BoundTask]) -> None:

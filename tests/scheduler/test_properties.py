@@ -322,7 +322,7 @@ class World:
                 assert node.task.flow in self.machine.stopped
 
 
-@settings(max_examples=8 * settings.default.max_examples)
+@settings(max_examples=4 * settings.default.max_examples)
 @given(seed=st.integers(0, 2**32), size=st.integers(1, 12))
 def test_every_run_ends_and_keeps_the_rules(seed, size):
     world = World(random.Random(seed), size).run()
@@ -330,7 +330,7 @@ def test_every_run_ends_and_keeps_the_rules(seed, size):
     assert not any(n.state is State.NOT_RUN for n in all_nodes(world.machine)) or world.machine.stopped
 
 
-@settings(max_examples=8 * settings.default.max_examples)
+@settings(max_examples=4 * settings.default.max_examples)
 @given(seed=st.integers(0, 2**32), size=st.integers(1, 12))
 def test_every_run_ends_though_it_is_stopped(seed, size):
     World(random.Random(seed), size, stop=True).run()

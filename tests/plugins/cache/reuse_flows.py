@@ -40,6 +40,7 @@ class Session:
 
     def run(self, target="m.py", **keywords):
         keywords.setdefault("executor", "inline")
+        keywords.setdefault("p", ["no:history", "no:terminal",])
         self.last = self.project.run(target, **keywords)
         return self.last
 
@@ -76,7 +77,8 @@ class Session:
 
     def everything_kept(self):
         """All bytes below ``.flowkit``."""
-        return b"".join(p.read_bytes() for p in sorted((self.root / ".flowkit").rglob("*")) if p.is_file())
+        files = [*(self.root / ".flowkit").glob("traces.db*"), *(self.root / ".flowkit" / "results").rglob("*")]
+        return b"".join(p.read_bytes() for p in sorted(files) if p.is_file() and not p.name.endswith("-shm"))
 
     def called(self, name="called"):
         """What tasks wrote into the file ``called``, line by line, emptied."""

@@ -1,0 +1,225 @@
+"""Ready-made properties: each returns an ordinary hypothesis test of a flow.
+
+    from flowkit.testing import flow, properties
+
+    F = flow("shop.py", override={"raw": SMALL})
+    test_cache = properties.cache_transparent(F)
+    test_resume = properties.resume_equals_clean(F, max_faults=2)
+
+Profiles, ``settings`` and the example database work as ever. A failure shows the smallest
+parameters, schedule and fault plan, the last steps, the first task that differs, and the line
+that replays it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flowkit.errors import OptionError
+from flowkit.testing import checks
+from flowkit.testing.checks import Violation
+from flowkit.testing.sandbox import Case, Sandbox
+from flowkit.testing.subject import FlowUnderTest
+from flowkit.testing.tokens import read_token, token
+
+Check = Callable[[FlowUnderTest, Case], None]
+Cases = Callable[[FlowUnderTest], st.SearchStrategy[Case]]
+
+#: Faults that leave the results as they are.
+_HARMLESS = ("slow", "unpicklable", "corrupt", "store", "clock")
+_FAILURES = ("fail", "timeout", "hang", "lost")
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """One ready-made property.
+
+    Attributes:
+        name: Its name.
+        statement: What holds.
+        check: Checks one case.
+        kinds: Kinds of faults that are drawn.
+        least, most: How many faults.
+        cases: Draws cases; from ``kinds`` if it is None.
+    """
+
+    name: str
+    check: Check
+    kinds: Sequence[str] = ()
+    least: int = 0
+    most: int = 2
+    cases: Cases | None = None
+
+    @property
+    def statement(self) -> str:
+        """What holds, as a sentence."""
+        return (self.check.__doc__ or "").strip()
+
+    def __call__(self, flow: FlowUnderTest, *, max_faults: int | None = None) -> Any:
+        """Return a hypothesis test of a flow."""
+        most = self.most if max_faults is None else max_faults
+
+        def drawn() -> st.SearchStrategy[Case]:
+            if self.cases is not None:
+                return self.cases(flow)
+            return flow.cases(self.kinds, max_faults=most, min_faults=min(self.least, most))
+
+        def test(case: Case) -> None:
+            checked(self, flow, case)
+
+        test.__name__ = test.__qualname__ = f"test_{self.name}"
+        test.__doc__ = self.statement
+        found: Any = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)(
+            given(case=st.deferred(drawn))(test)
+        )
+        found.flowkit_property = (self, flow)
+        return found
+
+
+def checked(found: Property, flow: FlowUnderTest, case: Case) -> None:
+    """Check one case; what does not hold is told with the line that replays it.
+
+    Raises:
+        Violation: It does not hold.
+    """
+    try:
+        found.check(flow, case)
+    except Violation as violation:
+        word = token(found.name, case)
+        told = Violation(f"{found.name}: {found.statement}\n{violation}\n{_story(case)}\nreplay: {_line(flow, word)}")
+        told.what = violation.what
+        raise told from None
+
+
+def _story(case: Case) -> str:
+    lines = [f"parameters: {dict(case.params)!r}", f"faults: {case.faults or 'none'}"]
+    lines.append(f"schedule: {list(case.schedule) or 'definition order'}, {case.workers} workers")
+    if case.extra is not None:
+        lines.append(f"besides: {case.extra!r}")
+    return "\n".join(lines)
+
+
+def _line(flow: FlowUnderTest, word: str) -> str:
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
+    if test and "[flowkit" not in test and "::flowkit:" not in test:
+        return f"pytest '{test}' --flowkit-replay {word}"
+    typed = "".join(f" -O {text}" for text in flow.flags.get("typed_overrides", ()))
+    target = os.path.relpath(str(flow.target)) if ".py" in str(flow.target) else str(flow.target)
+    return f"flowkit test {target}{typed} --replay {word}"
+
+
+def replay(flow: FlowUnderTest, word: str) -> Property:
+    """Check the case that a token stands for; return the property that holds.
+
+    Raises:
+        Violation: It does not hold.
+        OptionError: It is no token, or of no property.
+    """
+    name, case = read_token(word)
+    found = PROPERTIES.get(name)
+    if found is None:
+        raise OptionError.unknown("property", name, f"--replay {word}", PROPERTIES)
+    checked(found, flow, case)
+    return found
+
+
+# Properties whose cases are of their own kind
+
+
+def _pairs(flow: FlowUnderTest) -> st.SearchStrategy[Case]:
+    return st.builds(lambda case, extra: Case(case.params, extra=extra), flow.cases(), flow.params())
+
+
+def _edited(flow: FlowUnderTest) -> st.SearchStrategy[Case]:
+    from flowkit.testing.edits import all_of
+
+    count = len(all_of(flow.sandbox.file))
+    return st.builds(lambda n: Case(dict(flow.fixed), extra=n), st.integers(0, max(0, count - 1)))
+
+
+def _edit_precision(flow: FlowUnderTest, case: Case) -> None:
+    """A neutral edit runs nothing again; one of a function runs its users, and what gets another result from them."""
+    from flowkit.testing import edits
+
+    found = edits.all_of(flow.sandbox.file)
+    edit = found[int(case.extra or 0) % len(found)]
+    sandbox = Sandbox(flow.target)
+    before = sandbox.run(flow.setting(Case(case.params)))
+    sandbox.replace(edit.file, edit.text)
+    after = sandbox.run(flow.setting(Case(case.params)))
+    clean = Sandbox(flow.target)
+    clean.replace(edit.file, edit.text)
+    fresh = clean.run(flow.setting(Case(case.params)))
+    checks._same(f"after an edit ({edit.what}) a run with reuse gives something else than one without", fresh, after)
+    must = edits.users(flow.sandbox.file, edit.function) if edit.function else set()
+    for name, report in after.reports.items():
+        task = name.partition("[")[0]
+        again = name in after.ran and name in before.states and name not in before.failed
+        excused = after.reasons[name].code in ("cache=False", "other") or any(
+            up.name in must or after.states.get(up.name) in ("ran", "failed") for up in report.task.upstream()
+        ) or any(n.partition("[")[0] in {u.name for u in report.task.upstream()} for n in after.ran)
+        if again and task not in must and not excused and not _uses(report.task, must):
+            raise Violation(f"{edit.what}: `{name}` ran again, and does not use it: {after.reasons[name]}", after)
+        if task in must and after.states[name] == "cached":
+            raise Violation(f"{edit.what}: `{name}` uses it, and was reused", after)
+
+
+def _uses(task: Any, names: set[str]) -> bool:
+    return any(r.declaration.function.__name__ in names for r in task.resources.values())
+
+
+def _single_flight(flow: FlowUnderTest, case: Case) -> None:
+    """Runs at once compute each key once; if the one that computes dies, another does."""
+    from flowkit.testing.together import together
+
+    sandbox = Sandbox(flow.target)
+    results = together(sandbox, [flow.setting(case), flow.setting(Case(case.params, workers=case.workers))])
+    clean = flow.run(Case(case.params))
+    checks._same("of two runs at once, one gives something else than a run alone", clean, results[1])
+    if results[0].crashed or clean.failed:
+        return
+    for name in clean.ran:
+        calls = sum(result.calls.count(name) for result in results)
+        if calls > 1 and not any(r.reasons.get(name, "") and r.reasons[name].code in ("cache=False", "other") for r in results):
+            raise Violation(f"two runs at once called `{name}` {calls} times", *results)
+
+
+cache_transparent = Property("cache_transparent", checks.cache_transparent, _HARMLESS)
+deterministic = Property("deterministic", checks.deterministic)
+order_independent = Property("order_independent", checks.order_independent, ("slow",))
+resume_equals_clean = Property("resume_equals_clean", checks.resume_equals_clean, ("crash",), 1, 1)
+retry_bounds = Property("retry_bounds", checks.retry_bounds, (*_FAILURES, "slow"))
+failure_isolation = Property("failure_isolation", checks.failure_isolation, _FAILURES, 1, 2)
+no_input_mutation = Property("no_input_mutation", checks.no_input_mutation)
+teardown_always = Property("teardown_always", checks.teardown_always, (*_FAILURES, "slow", "interrupt", "teardown"))
+edit_precision = Property("edit_precision", _edit_precision, cases=_edited)
+key_injective = Property("key_injective", checks.key_injective, cases=_pairs)
+roundtrip = Property("roundtrip", checks.roundtrip)
+secrets_absent = Property("secrets_absent", checks.secrets_absent, ("fail",))
+single_flight = Property("single_flight", _single_flight, ("crash",), 0, 1)
+
+#: All of them, by name. ``schedule_sane`` of the design waits for schedules.
+PROPERTIES: dict[str, Property] = {
+    found.name: found
+    for found in (
+        cache_transparent,
+        deterministic,
+        order_independent,
+        resume_equals_clean,
+        retry_bounds,
+        failure_isolation,
+        no_input_mutation,
+        teardown_always,
+        edit_precision,
+        key_injective,
+        single_flight,
+        roundtrip,
+        secrets_absent,
+    )
+}

@@ -1,0 +1,94 @@
+"""``--lf`` and ``--ff``: what failed the last time, by node, per flow."""
+
+FLOW = """
+    import os
+    from flowkit import task, Collected
+
+    def note(name):
+        with open("ran.txt", "a") as file:
+            file.write(name + "\\n")
+
+    @task
+    def other() -> int:
+        note("other")
+        return 1
+
+    @task
+    def items() -> list[str]:
+        return ["a", "b", "c"]
+
+    @task(each={"item": "items"}, cache=False)
+    def load(item: str) -> str:
+        note(f"load[{item}]")
+        if item == "b" and not os.path.exists("fixed"):
+            raise ValueError("bad b")
+        return item
+
+    @task(cache=False)
+    def mean(load: str) -> str:
+        note(f"mean[{load}]")
+        return load
+
+    @task(cache=False)
+    def unrelated() -> int:
+        note("unrelated")
+        return 1
+"""
+
+
+def ran(project):
+    file = project.root / "ran.txt"
+    found = file.read_text().split() if file.exists() else []
+    file.unlink(missing_ok=True)
+    return found
+
+
+def test_only_the_elements_that_failed_run_and_what_hangs_off_them(project):
+    project.write("m.py", FLOW)
+    assert not project.run("m.py", executor="inline").ok
+    ran(project)
+    assert not project.run("m.py", lf=True, executor="inline").ok
+    assert ran(project) == ["load[b]"]
+    project.write("fixed")
+    assert project.run("m.py", lf=True, executor="inline").ok
+    assert ran(project) == ["load[b]", "mean[b]"]
+
+
+def test_without_a_last_failure_everything_runs(project):
+    project.write("m.py", FLOW)
+    project.write("fixed")
+    assert project.run("m.py", lf=True, executor="inline").ok
+    assert len(ran(project)) == 8
+    ended = project.flowkit("run", "m.py", "--lf")
+    assert "--lf: nothing of this failed the last time; everything runs" in ended.out
+
+
+def test_runs_of_other_flows_and_of_other_tasks_do_not_forget_it(project):
+    project.write("m.py", FLOW)
+    project.write("n.py", "from flowkit import task\n@task\ndef t(): return 1\n")
+    project.run("m.py", executor="inline")
+    assert project.run("n.py").ok
+    assert project.run("m.py::unrelated", executor="inline").ok
+    ran(project)
+    project.run("m.py", lf=True, executor="inline")
+    assert ran(project) == ["load[b]"]
+
+
+def test_an_element_that_is_gone_is_forgotten_by_a_whole_run(project):
+    project.write("m.py", FLOW)
+    project.run("m.py", executor="inline")
+    project.write("m.py", FLOW.replace('"a", "b", "c"', '"a", "c"'))
+    assert project.run("m.py", executor="inline").ok
+    ran(project)
+    assert project.run("m.py", executor="inline", lf=True).ok
+    assert "unrelated" in ran(project)
+
+
+def test_failed_first_runs_everything_the_failed_and_what_they_need_first(project):
+    project.write("m.py", FLOW)
+    project.run("m.py", executor="inline")
+    ran(project)
+    project.run("m.py", executor="inline", ff=True)
+    order = ran(project)
+    assert sorted(order) == ["load[a]", "load[b]", "load[c]", "mean[a]", "mean[c]", "unrelated"]
+    assert order[-1] == "unrelated"

@@ -1,0 +1,302 @@
+"""``--resume``: what is kept, what runs, with which parameters, and what cannot be resumed."""
+
+import json
+
+import pytest
+
+import flowkit
+
+MAPPED = """
+    import os
+    from flowkit import task, Collected
+
+    def note(name):
+        with open("ran.txt", "a") as file:
+            file.write(name + "\\n")
+
+    @task(cache=False)
+    def items() -> list[str]:
+        note("items")
+        return open("items.txt").read().split()
+
+    @task(each={"item": "items"}, cache=False)
+    def up(item: str) -> str:
+        note(f"up[{item}]")
+        if item == "b" and not os.path.exists("fixed"):
+            raise ValueError("bad b")
+        return item.upper()
+
+    @task
+    def total(up: Collected[str], n: int = 1) -> str:
+        note("total")
+        return "".join(up) * n
+"""
+
+
+@pytest.fixture
+def mapped(project):
+    """A flow of a mapped task of which the second of three elements failed."""
+    project.write("m.py", MAPPED)
+    project.write("items.txt", "a b c")
+    assert not project.run("m.py", params={"n": 2}, executor="inline").ok
+    (project.root / "ran.txt").unlink()
+    return project
+
+
+def ran(project):
+    file = project.root / "ran.txt"
+    return file.read_text().split() if file.exists() else []
+
+
+def test_only_what_did_not_end_well_runs_cache_false_included(mapped):
+    mapped.write("fixed")
+    run = mapped.run("m.py", resume=True, executor="inline")
+    assert run.ok
+    assert run["total"] == "ABCABC"  # with the parameter of the run that is continued
+    assert ran(mapped) == ["up[b]", "total"]
+
+
+def test_a_partial_set_is_never_taken_for_the_whole(mapped):
+    run = mapped.run("m.py", resume=True, executor="inline")
+    assert not run.ok
+    assert ran(mapped) == ["up[b]"]
+    assert {n.node: n.word for n in run.report.nodes}["total"] == "upstream"
+
+
+def test_a_resumed_run_that_failed_is_resumed_in_turn(mapped):
+    assert not mapped.run("m.py", resume=True, executor="inline").ok
+    mapped.write("fixed")
+    assert mapped.run("m.py", resume=True, executor="inline")["total"] == "ABCABC"
+    assert ran(mapped) == ["up[b]", "up[b]", "total"]
+
+
+def test_after_a_whole_run_cache_false_runs_as_ever(mapped):
+    mapped.write("fixed")
+    assert mapped.run("m.py", resume=True, executor="inline").ok
+    (mapped.root / "ran.txt").unlink()
+    assert mapped.run("m.py", params={"n": 2}, executor="inline").ok
+    assert sorted(ran(mapped)) == ["items", "up[a]", "up[b]", "up[c]"]
+
+
+def test_a_changed_source_list_runs_what_is_new_and_keeps_what_is_the_same(mapped):
+    mapped.write("m.py", MAPPED.replace('open("items.txt").read().split()', '["z", "c", "a"]'))
+    run = mapped.run("m.py", resume=True, executor="inline")
+    assert run["total"] == "ZCAZCA"
+    assert ran(mapped) == ["items", "up[z]", "total"]
+    reasons = {n.node: n.reason for n in run.report.nodes}
+    assert reasons["items"].startswith("changed since run")
+    assert reasons["up[a]"].startswith("kept from run")
+
+
+def test_an_edited_task_runs_again_and_says_so(mapped):
+    mapped.write("fixed")
+    mapped.write("m.py", MAPPED.replace("item.upper()", "item.upper() + '!'"))
+    run = mapped.run("m.py", resume=True, executor="inline")
+    assert run["total"] == "A!B!C!A!B!C!"
+    assert ran(mapped) == ["up[a]", "up[b]", "up[c]", "total"]
+    assert {n.node: n.reason for n in run.report.nodes}["up[a]"].startswith("changed since run")
+
+
+def test_two_equal_elements_that_did_not_both_end_do_not_stand_in_for_each_other(project):
+    project.write(
+        "m.py",
+        """
+        from flowkit import task, Collected
+        import os
+
+        @task
+        def items() -> list[str]:
+            return ["q", "q"]
+
+        @task(each={"item": "items"}, cache=False)
+        def up(item: str) -> str:
+            n = len(open("n.txt").read()) if os.path.exists("n.txt") else 0
+            open("n.txt", "a").write("x")
+            if n == 1:
+                raise ValueError("second")
+            return item
+
+        @task
+        def total(up: Collected[str]) -> int:
+            return len(up)
+        """,
+    )
+    first = project.run("m.py", executor="inline")
+    assert {n.word for n in first.report.nodes if n.node.startswith("up")} == {"ran", "failed"}
+    assert project.run("m.py", executor="inline", resume=True)["total"] == 2
+    assert (project.root / "n.txt").read_text() == "xxx"
+
+
+def test_other_parameters_than_the_runs_are_refused(mapped):
+    with pytest.raises(flowkit.FlowError, match=r"n was 2, and now params\['n'\] says otherwise"):
+        mapped.run("m.py", resume=True, params={"n": 3})
+    assert mapped.run("m.py", resume=True, params={"n": 2}, executor="inline") is not None
+    ended = mapped.flowkit("run", "m.py", "--resume", "-P", "n=3")
+    assert ended.exit_code == 4
+    assert "-P n=3" in ended.err
+
+
+def test_a_secret_is_not_stored_and_has_to_be_given_again(project):
+    project.write(
+        "m.py",
+        """
+        from pydantic import SecretStr
+        from flowkit import task
+        import os
+
+        @task
+        def login(token: SecretStr) -> int:
+            if not os.path.exists("fixed"):
+                raise ValueError(token.get_secret_value())
+            return 1
+        """,
+    )
+    assert project.flowkit("run", "m.py", "-P", "token=hunter-two", "-P", "x=1").exit_code == 4
+    assert project.flowkit("run", "m.py", "-P", "token=hunter-two").exit_code == 1
+    for file in (project.root / ".flowkit").rglob("history.db*"):
+        assert b"hunter-two" not in file.read_bytes()
+    ended = project.flowkit("run", "m.py", "--resume")
+    assert ended.exit_code == 4
+    assert "token is a secret" in ended.err
+    project.write("fixed")
+    assert project.flowkit("run", "m.py", "--resume", "-P", "token=hunter-two").exit_code == 0
+    assert project.flowkit("show").out.count("hunter") == 0
+
+
+def test_a_run_without_a_cache_cannot_be_resumed_and_says_so(mapped):
+    assert not mapped.run("m.py", no_cache=True, executor="inline").ok
+    ended = mapped.flowkit("run", "m.py", "--resume")
+    assert ended.exit_code == 4
+    assert "made without a cache" in ended.err
+
+
+def test_without_an_earlier_run_everything_runs_and_an_unknown_one_is_an_error(project):
+    project.write("m.py", "from flowkit import task\n@task\ndef t(): return 1\n")
+    ended = project.flowkit("run", "m.py", "--resume")
+    assert ended.exit_code == 0
+    assert "no earlier run" in ended.out
+    ended = project.flowkit("run", "m.py", "--resume=fffffff")
+    assert ended.exit_code == 4
+    assert "there is no run 'fffffff'" in ended.err
+
+
+def test_an_expired_result_of_the_run_is_still_its_result(project):
+    project.write(
+        "m.py",
+        """
+        from flowkit import task
+        import os, time
+
+        @task(cache="1ms")
+        def quick() -> float:
+            return time.time()
+
+        @task
+        def last(quick: float) -> float:
+            if not os.path.exists("fixed"):
+                raise ValueError
+            return quick
+        """,
+    )
+    first = project.run("m.py", executor="inline")
+    project.write("fixed")
+    assert project.run("m.py", executor="inline", resume=first.id)["last"] == first["quick"]
+
+
+def test_the_scheduled_time_is_that_of_the_run(project):
+    project.write(
+        "m.py",
+        """
+        from datetime import datetime
+        from flowkit import task
+        import os
+
+        @task
+        def when(scheduled_at: datetime) -> str:
+            return scheduled_at.isoformat()
+
+        @task
+        def last(when: str) -> str:
+            if not os.path.exists("fixed"):
+                raise ValueError
+            return when
+        """,
+    )
+    first = project.run("m.py", executor="inline")
+    project.write("fixed")
+    again = project.run("m.py", executor="inline", resume=first.id)
+    assert again["last"] == first["when"]
+    assert [n.word for n in again.report.nodes] == ["cached", "ran"]
+
+
+@pytest.mark.parametrize(
+    ("words", "total", "runs"),
+    [
+        (["--value", '"X"'], "AXCAXC", ["total"]),
+        (["--skip", "not today"], "ACAC", ["total"]),
+        (["--fail", "gave up"], None, []),
+    ],
+)
+def test_a_node_can_be_repaired_by_hand(mapped, words, total, runs):
+    assert mapped.flowkit("set", "last-failed", "up[b]", *words).exit_code == 0
+    assert "set by hand" in mapped.flowkit("show", "last-failed").out
+    run = mapped.run("m.py", resume=True, executor="inline")
+    assert ran(mapped) == runs
+    if total is None:
+        assert "gave up" in str({n.node: n.error for n in run.report.nodes}["up[b]"])
+    else:
+        assert run["total"] == total
+
+
+def test_unstorable_values_run_again_where_they_are_needed(project):
+    project.write(
+        "m.py",
+        """
+        from flowkit import task
+        import os, threading
+
+        def note(name):
+            with open("ran.txt", "a") as file:
+                file.write(name + "\\n")
+
+        @task(cache=False)
+        def lock():
+            note("lock")
+            return threading.Lock()
+
+        @task(cache=False)
+        def used(lock) -> int:
+            note("used")
+            return 1
+
+        @task
+        def last(used: int) -> int:
+            if not os.path.exists("fixed"):
+                raise ValueError
+            return used
+        """,
+    )
+    assert not project.run("m.py", executor="inline").ok
+    project.write("fixed")
+    assert project.run("m.py", executor="inline", resume=True)["last"] == 1
+    assert ran(project) == ["lock", "used"]
+
+
+def test_child_runs_are_recorded_with_the_task_that_started_them(project):
+    project.write("child.py", "from flowkit import task\n@task\ndef c(): return 1\n")
+    project.write(
+        "m.py",
+        """
+        import flowkit
+
+        @flowkit.task
+        def parent() -> int:
+            return flowkit.run("child.py")["c"]
+        """,
+    )
+    run = project.run("m.py")
+    shown = json.loads(project.flowkit("show", run.id, "--json").out)
+    (child,) = shown["children"]
+    assert json.loads(project.flowkit("show", child, "--json").out)["parent_node"] == "m.py::parent"
+    assert child not in project.flowkit("runs").out
+    assert child in project.flowkit("runs", "--all").out
