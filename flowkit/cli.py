@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shlex
 import signal
@@ -264,7 +265,10 @@ class _Signals:
         self._pressed = False
 
     def install(self, runner: Runner) -> None:
+        """Take the signals for a run that is about to start."""
         import threading
+
+        gc.freeze()  # what is there now stays: collections look at what the run makes
 
         if threading.current_thread() is not threading.main_thread():
             return
@@ -290,6 +294,8 @@ class _Signals:
             self._before[number] = signal.signal(number, on_signal)
 
     def remove(self) -> None:
+        """Give the signals back."""
+        gc.unfreeze()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

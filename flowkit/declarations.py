@@ -15,7 +15,7 @@ VARARGS, VARKEYWORDS = 0x04, 0x08  # of a code object's co_flags
 GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Argument:
     """One argument of a task or resource, as written.
 

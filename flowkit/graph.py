@@ -222,19 +222,21 @@ class Graph:
 
     def restricted(self, targets: Iterable[BoundTask]) -> Graph:
         """Return the graph of ``targets`` and all that they need."""
-        wanted: dict[BoundTask, None] = {}
         stack = list(targets)
-        chosen = frozenset(stack)
+        graph = Graph.__new__(Graph)
+        graph.flows = self.flows
+        graph.targets = frozenset(stack)
+        graph.tasks, graph.by_key = self.tasks, self.by_key
+        if len(graph.targets) == len(self.tasks):
+            return graph  # it is all of them
+        wanted: set[BoundTask] = set()
         while stack:
             current = stack.pop()
             if current not in wanted:
-                wanted[current] = None
+                wanted.add(current)
                 stack.extend(current.upstream())
-        graph = Graph.__new__(Graph)
-        graph.flows = self.flows
         graph.tasks = tuple(t for t in self.tasks if t in wanted)
         graph.by_key = {t.key: t for t in graph.tasks}
-        graph.targets = chosen
         return graph
 
 

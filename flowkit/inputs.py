@@ -10,7 +10,9 @@ from flowkit.annotations import Accepts
 from flowkit.elements import elements_of
 from flowkit.graph import Axis, BoundTask, Edge, Element
 from flowkit.outcomes import Failure, Outcome, Skipped, Success
-from flowkit.scheduler import Node, Scheduler, State
+from flowkit.scheduler import Node, Scheduler
+from flowkit.scheduler.expansion import project
+from flowkit.scheduler.states import FAILED
 from flowkit.values import Collected, Handle, ValueMissing
 
 _NONE = object()
@@ -76,25 +78,29 @@ class Gatherer:
         self.values: dict[Node, object] = {}
         self.handles: dict[Node, Handle] = {}
         self._lists: dict[tuple[Node, str | None], Sequence[object]] = {}
-        self._plans: dict[BoundTask, list[tuple[str, Node]] | None] = {}
 
     def arguments(self, node: Node) -> tuple[dict[str, object], list[Node]]:
         """Return what to call a node with, and the nodes whose values are not at hand."""
         task = node.task
-        plan = self._plans.get(task, _NONE)
-        if plan is _NONE:
-            plan = self._plans[task] = self._plan(task)
         arguments = dict(task.constants)
         missing: list[Node] = []
-        if plan is not None:
-            values = self.values
-            for name, up in plan:  # type: ignore[attr-defined]  # _NONE was told apart
+        state = self._machine.states[task]
+        if state.plain:
+            values, coords = self.values, node.coords
+            for link in state.links:
+                name = link.edge.argument
+                if name is None:
+                    continue
+                pick = link.pick
+                up = link.up.nodes[coords if pick is None else project(coords, pick)]
                 value = values.get(up, _NONE)
                 if value is _NONE:
                     value = self.value(up)
                     if value is _NONE:
                         missing.append(up)
                 arguments[name] = value
+            if task.elements:
+                self._take_elements(node, arguments, missing)
             return arguments, missing
         for edge, nodes in self._machine.upstreams(node):
             if edge.argument is None:
@@ -106,21 +112,6 @@ class Gatherer:
         if task.elements:
             self._take_elements(node, arguments, missing)
         return arguments, missing
-
-    def _plan(self, task: BoundTask) -> list[tuple[str, Node]] | None:
-        """Return (argument, node) pairs if the task only takes plain values of unmapped tasks."""
-        if task.axes or task.trigger is not None:
-            return None
-        plan = []
-        for edge in task.edges:
-            if edge.argument is None:
-                continue
-            if edge.collected or edge.part is not None or not edge.accepts.plain or edge.source.axes:
-                return None
-            node = self._machine.node(edge.source)
-            assert node is not None  # unmapped, and upstream
-            plan.append((edge.argument, node))
-        return plan
 
     def value(self, node: Node) -> object:
         """Return a node's value, or its handle; a private mark if neither is at hand."""
@@ -169,7 +160,7 @@ class Gatherer:
         if node.succeeded:
             value = self.value(node)
             return Success(value.get() if type(value) is Handle else value, *_facts(node))
-        if node.state is State.FAILED:
+        if node.state is FAILED:
             return failure_of(node)
         return Skipped(node.reason, tuple(failure_of(root) for root in node.roots))
 
@@ -195,11 +186,13 @@ class Gatherer:
         return ids
 
     def _take_elements(self, node: Node, arguments: dict[str, object], missing: list[Node]) -> None:
-        task = node.task
-        sources = self._machine.element_sources(node)
-        place = {axis: i for i, axis in enumerate(task.axes)}
+        task, coords = node.task, node.coords
+        states = self._machine.states
+        sources = states[task].sources
         for element in task.elements:
-            source, index = sources[place[element.axis]]
+            position = task.axes.index(element.axis)
+            source = states[element.axis.source].nodes[project(coords, sources[position][1])]
+            index = coords[position]
             items = self._lists.get((source, element.axis.part))
             if items is None:
                 if not self.at_hand(source):
@@ -306,7 +299,7 @@ def chosen(machine: Scheduler, node: Node, edge: Edge, nodes: Sequence[Node]) ->
 
 def _wanted(accepts: Accepts, node: Node) -> bool:
     """Whether a collection holds an element that did not succeed."""
-    if node.state is State.FAILED:
+    if node.state is FAILED:
         return accepts.failure is not None and (not accepts.failure or isinstance(node.error, accepts.failure))
     return accepts.skipped
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowkit.annotations import MISSING, Wants, cannot_fit, evaluated, read, text as shown
+from flowkit.annotations import MISSING, NOTHING, Wants, cannot_fit, evaluated, read, text as shown
 from flowkit.collector import CollectedFlow, Layer, is_resource
 from flowkit.declarations import Argument, Declaration
 from flowkit.errors import (
@@ -108,6 +108,8 @@ class Resolver:
         self.flow = self._bind_flow(collected)
         self._defaults = self._merge_defaults()
         self._queue: list[tuple[BoundTask, Declaration, int]] = []
+        self._tasks_by_name: dict[str, BoundTask] = {}  #: names that were found to be plain tasks, whoever asks
+        self._says_more = any(name in self._defaults for name in ("allow_failure", "tags", "trigger"))
         self._stand_ins: list[tuple[BoundTask, BoundTask]] = []
 
     def bind(self) -> list[BoundTask]:
@@ -339,8 +341,9 @@ class Resolver:
                 self._bind_argument(bound, declaration, argument, asked_from)
             except UsageError as error:
                 self.errors.append(error)
-        self._bind_each(bound, declaration, each, asked_from)
-        self._bind_needs(bound, declaration, asked_from)
+        if declaration.options:
+            self._bind_each(bound, declaration, each, asked_from)
+            self._bind_needs(bound, declaration, asked_from)
 
     def _apply_options(self, bound: BoundTask, declaration: Declaration) -> None:
         written = declaration.options
@@ -354,7 +357,7 @@ class Resolver:
                 else:
                     self._try(lambda n=name, v=value: options.__setitem__(n, self._plugin_option(n, v, where)))  # type: ignore[misc]
         bound.options = options
-        if not written and not any(name in options for name in ("allow_failure", "tags", "trigger")):
+        if not written and not self._says_more:
             return
         where = f"task {bound.name!r} ({bound.where})"
         bound.allow_failure = _flag(options.get("allow_failure", False), "allow_failure", where)
@@ -374,8 +377,11 @@ class Resolver:
     def _bind_argument(
         self, bound: BoundTask, declaration: Declaration, argument: Argument, asked_from: tuple[int, str]
     ) -> None:
-        wants = self._read(bound, declaration, argument)
+        wants = NOTHING if argument.annotation is MISSING else self._read(bound, declaration, argument)
         name = wants.source or argument.name
+        if name != asked_from[1] and (upstream := self._tasks_by_name.get(name)) is not None:
+            bound.edges.append(Edge(upstream, argument.name, wants.accepts, wants.collected))
+            return
         found = self.find(name, asked_from)
         if found is None or (found.override is not None and self._overrides_parameter(found, name)):
             self._take_parameter(bound, declaration, argument, wants, name)
@@ -397,6 +403,8 @@ class Resolver:
         if found.plugin is not None:
             self._check_builtin(bound, declaration, argument, wants, found, name)
         upstream = self._found_task(found, name)
+        if found.override is None and found.plugin is None and found.part is None and name != asked_from[1]:
+            self._tasks_by_name[name] = upstream
         bound.edges.append(Edge(upstream, argument.name, wants.accepts, wants.collected, found.part))
 
     def _overrides_parameter(self, found: Found, name: str) -> bool:
@@ -410,8 +418,6 @@ class Resolver:
         return any(name in layer.names and is_resource(layer.names[name]) for layer in self.layers)
 
     def _read(self, bound: BoundTask, declaration: Declaration, argument: Argument) -> Wants:
-        if argument.annotation is MISSING:
-            return read(MISSING, {})
         try:
             return read(argument.annotation, declaration.namespace)
         except UsageError as error:

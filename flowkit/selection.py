@@ -45,7 +45,8 @@ def choose(
     selection = Selection([])
     chosen: dict[BoundTask, None] = {}
     whole: set[BoundTask] = set()
-    users = graph.users()
+    below = any(selector.below for collected, _, _ in flows for selector in collected.selectors)
+    users = graph.users() if below else {}
     for collected, bound, own in flows:
         if collected.whole:
             chosen.update(dict.fromkeys(own))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
@@ -54,6 +56,18 @@ _loading = threading.RLock()
 
 #: Keywords of ``flowkit.run`` and flags of ``flowkit run`` that belong to the core.
 CORE_FLAGS = ("k", "m", "deselect", "n", "executor", "x", "maxfail", "p")
+
+
+@contextmanager
+def no_garbage() -> Iterator[None]:
+    """Leave the garbage collector off while a large graph is made: it would walk it again and again."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 class Session:
@@ -185,10 +199,11 @@ class Session:
             errors: list[UsageError] = list(collector.errors)
             standing_in = self._overrides(override or {}, overrides, collector, errors)
             around = self._surroundings(standing_in)
-            for collected in collector.flows.values():
-                self._bind(collected, around, errors)
-        self._overrides_used(standing_in, errors)
-        self.graph = graph = self._graph(errors)
+            with no_garbage():
+                for collected in collector.flows.values():
+                    self._bind(collected, around, errors)
+                self._overrides_used(standing_in, errors)
+                self.graph = graph = self._graph(errors)
         _raise_all(errors)
         assert graph is not None  # else there were errors
         self._tell_collected(graph)
@@ -360,9 +375,12 @@ class Session:
         errors += self._remember(sources)
         users: dict[BoundFlow, set[str]] = {}
         resources: dict[BoundFlow, list[BoundResource]] = {}
+        taking: dict[BoundFlow, list[BoundTask]] = {}
         for task in graph.tasks:
-            users.setdefault(task.flow, set()).update(task.parameters.values())
-            resources.setdefault(task.flow, []).extend(task.resources.values())
+            if task.parameters or task.resources:
+                users.setdefault(task.flow, set()).update(task.parameters.values())
+                resources.setdefault(task.flow, []).extend(task.resources.values())
+                taking.setdefault(task.flow, []).append(task)
         values: dict[str, object] = {}
         for flow, names in users.items():
             found = self.parameters[flow]
@@ -377,8 +395,8 @@ class Session:
                     values[parameter.name] = parameter.value
             for resource in every:
                 resource.constants.update({a: found[p].value for a, p in resource.parameters.items()})
-            for task in graph.tasks:
-                if task.flow is flow and task.given is None:
+            for task in taking[flow]:
+                if task.given is None:
                     task.constants.update(
                         {a: found[p].value for a, p in task.parameters.items() if p in found}
                     )
@@ -475,17 +493,18 @@ class Session:
         for _, found in self.plugins.all("flowkit_capacity", graph=graph):
             limits.update(found)
         targets = set(selection.targets)
-        runner = Runner(
-            info,
-            graph,
-            self.plugins,
-            self._executor(),
-            self.clock,
-            limits=limits,
-            maxfail=1 if self.flags.get("x") else self.flags.get("maxfail"),
-            keep=(lambda task: task in targets) if keep else (lambda task: False),
-            only=_only(cut),
-        )
+        with no_garbage():
+            runner = Runner(
+                info,
+                graph,
+                self.plugins,
+                self._executor(),
+                self.clock,
+                limits=limits,
+                maxfail=1 if self.flags.get("x") else self.flags.get("maxfail"),
+                keep=(lambda task: task in targets) if keep else (lambda task: False),
+                only=_only(cut),
+            )
         self.services[Scheduler] = runner.machine
         prepare(runner)
         self.plugins.all("flowkit_run_started", run=info)

@@ -6,8 +6,8 @@ What a user's function raises is caught here and nowhere else.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Sequence
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from collections.abc import Callable, Mapping, Sequence
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
 from flowkit.clock import Clock
@@ -28,6 +28,20 @@ from flowkit.values import Handle, ValueMissing
 
 #: Results that can be read only once, or not at all: never what a task meant to return.
 _LAZY = frozenset({GeneratorType, AsyncGeneratorType, map, filter, zip, enumerate, reversed})
+
+
+#: From so many arguments on they go by position: Python finds the place of each keyword by looking
+#: at one name after another, which takes 35 ms for 10,000 of them.
+MANY = 16
+
+
+def _positions(function: Callable[..., Any], arguments: Mapping[str, object]) -> Sequence[str] | None:
+    """Return the names of all arguments by position; None where they do not go so."""
+    if type(function) is not FunctionType:
+        return None
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount]
+    return names if len(names) == len(arguments) and all(name in arguments for name in names) else None
 
 
 class Worker:
@@ -150,7 +164,11 @@ class Worker:
         if self._begins is not None:
             self._begins(attempt)
         assert task.declaration is not None  # a given value is not called
-        value = task.declaration.function(**arguments)
+        function = task.declaration.function
+        if len(arguments) > MANY and (names := _positions(function, arguments)) is not None:
+            value = function(*[arguments[name] for name in names])
+        else:
+            value = function(**arguments)
         return self._wait(value) if type(value) is CoroutineType else value
 
     @staticmethod

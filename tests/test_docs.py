@@ -31,7 +31,7 @@ def normal(line: str) -> str:
     """A line without what differs from run to run."""
     line = line.replace("just now", "0s ago")
     line = re.sub(r"\b\d+(\.\d+)?(ms|s|m|h)(\d+s)?\b", "TIME", line)
-    line = re.sub(r"Python \S+ -- .*|Python \S+ flowkit-run \S+ pluggy \S+", "VERSIONS", line.replace(",", ""))
+    line = re.sub(r"Python \S+ -- .*|Python \S+ flowkit-run \S+", "VERSIONS", line.replace(",", ""))
     line = re.sub(r"rootdir: \S+", "rootdir: ROOT", line)
     line = re.sub(r'File "[^"]*/', 'File "', line)
     line = re.sub(r"\(saved TIME\)", "", line)

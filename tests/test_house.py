@@ -97,41 +97,47 @@ def test_no_module_has_a_name_that_says_nothing():
     assert [m for m in MODULES if m.rpartition(".")[2] in ("utils", "util", "helpers", "common", "core", "base", "misc")] == []
 
 
-def test_every_module_imports_alone_without_a_warning():
-    """Each in a fork of its own of an interpreter that turns warnings into errors and has nothing of flowkit."""
-    printed = python(
-        f"""
-import os, sys, traceback
-for heavy in ("click", "pluggy", "pydantic", "diskcache", "hypothesis", "pytest"):
-    __import__(heavy)
-running = {{}}
-def reap():
-    pid, status = os.wait()
-    name = running.pop(pid)
-    if status:
-        print("failed:", name)
-for name in {MODULES!r}:
-    if len(running) == 2:
-        reap()
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid:
-        running[pid] = name
-        continue
-    try:
-        __import__(name)
-    except BaseException:
-        traceback.print_exc(file=sys.stdout)
-        sys.stdout.flush()
-        os._exit(1)
-    os._exit(0)
-while running:
-    reap()
-""",
-        "-W",
-        "error",
-    )
-    assert printed == ""
+@pytest.mark.parametrize("order", [MODULES, MODULES[::-1]], ids=["forwards", "backwards"])
+def test_every_module_imports_without_a_warning(order):
+    """In any order: see the next test."""
+    python("".join(f"import {name}\n" for name in order if not name.endswith("__main__")), "-W", "error")
+
+
+def at_import(tree):
+    """The import statements that run when a module is imported."""
+    stack = list(tree.body)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield node
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            continue
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            stack += node.orelse
+        else:
+            stack += [n for field in ("body", "orelse", "handlers", "finalbody") for n in getattr(node, field, ())]
+
+
+def imports_of(path):
+    """The modules of ours that a module names in its imports."""
+    for node in at_import(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+        elif node.module and not node.level:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                if full in MODULES or node.module in MODULES:
+                    yield full if full in MODULES else node.module
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """So each can be the first one that is imported, alone."""
+    names = {path: relative(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in FILES}
+    waiting = {names[path]: {name for name in imports_of(path) if name != names[path]} for path in FILES}
+    while ready := [name for name, needs in waiting.items() if not needs & waiting.keys()]:
+        for name in ready:
+            del waiting[name]
+    assert waiting == {}
 
 
 def test_importing_flowkit_loads_nothing_heavy():
@@ -145,6 +151,16 @@ def test_help_loads_nothing_that_only_runs_need():
     loaded = {m.partition(".")[0] for m in python(code).split()}
     assert "click" in loaded
     assert NOT_FOR_HELP & loaded == set()
+
+
+def test_user_code_passes_mypy_strict():
+    """``tests/typing/api.py`` is what users write: the decorators keep types, options and outcomes have some."""
+    pytest.importorskip("mypy")
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "tests/typing/api.py"],
+        capture_output=True, text=True, check=False, cwd=ROOT, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
 
 
 # --- what things say of themselves ------------------------------------------------------------

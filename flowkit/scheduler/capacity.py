@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flowkit.scheduler.states import Node, State
+from flowkit.scheduler.states import Node, State, READY
 
 #: The limit that every node takes one of: the workers.
 SLOTS = "slots"
@@ -47,28 +47,28 @@ class Capacity:
             name: Limit(amount) if isinstance(amount, int) else Limit(amount[0], amount[1])
             for name, amount in limits.items()
         }
-        self._ready: list[Node] = []
+        self.ready: list[Node] = []
         self._rank = 0
-        self._returns: list[tuple[float, str, int]] = []
-        self._aside: set[str] = set()
+        self.returns: list[tuple[float, str, int]] = []
+        self.aside: set[str] = set()
 
     def push(self, node: Node) -> None:
         """Add a ready node; the last one pushed is the first to start."""
         self._rank += 1
         node.rank = self._rank
-        self._ready.append(node)
+        self.ready.append(node)
 
     def take(self, now: float) -> Node | None:
         """Return the next node that may start, with what it demands taken; None if none may."""
         if self.free <= 0:
             return None
-        if self._returns and self._returns[0][0] <= now:
+        if self.returns and self.returns[0][0] <= now:
             self.tick(now)
         while True:
             node = self._next()
             if node is None:
                 return None
-            if node.state is not State.READY:
+            if node.state is not READY:
                 continue  # it was stopped while it waited here
             if not node.task.demands or self._grant(node, now):
                 self.free -= 1
@@ -76,17 +76,17 @@ class Capacity:
 
     def _next(self) -> Node | None:
         """Pop the ready node of the highest rank, among those set aside under a limit with room, too."""
-        best = self._ready[-1].rank if self._ready else -1
+        best = self.ready[-1].rank if self.ready else -1
         where: Limit | None = None
-        for name in self._aside:
+        for name in self.aside:
             limit = self.limits[name]
             if limit.free >= limit.aside[0][1].task.demands[name] and -limit.aside[0][0] > best:
                 best, where = -limit.aside[0][0], limit
         if where is not None:
             _, node = heapq.heappop(where.aside)
-            self._aside = {name for name in self._aside if self.limits[name].aside}
+            self.aside = {name for name in self.aside if self.limits[name].aside}
             return node
-        return self._ready.pop() if self._ready else None
+        return self.ready.pop() if self.ready else None
 
     def _grant(self, node: Node, now: float) -> bool:
         demands = node.task.demands
@@ -94,13 +94,13 @@ class Capacity:
             limit = self.limits[name]
             if limit.free < amount:
                 heapq.heappush(limit.aside, (-node.rank, node))
-                self._aside.add(name)
+                self.aside.add(name)
                 return False
         for name, amount in demands.items():
             limit = self.limits[name]
             limit.free -= amount
             if limit.period is not None:
-                heapq.heappush(self._returns, (now + limit.period, name, amount))
+                heapq.heappush(self.returns, (now + limit.period, name, amount))
         return True
 
     def give_back(self, node: Node) -> None:
@@ -114,11 +114,11 @@ class Capacity:
 
     def tick(self, now: float) -> None:
         """Return what rates give back by ``now``."""
-        while self._returns and self._returns[0][0] <= now:
-            _, name, amount = heapq.heappop(self._returns)
+        while self.returns and self.returns[0][0] <= now:
+            _, name, amount = heapq.heappop(self.returns)
             self.limits[name].free += amount
 
     @property
     def next_return(self) -> float | None:
         """When a rate gives something back that somebody waits for; None if nobody does."""
-        return self._returns[0][0] if self._returns and self._aside else None
+        return self.returns[0][0] if self.returns and self.aside else None

@@ -2,60 +2,71 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from flowkit.graph import Axis
 from flowkit.scheduler.states import Node
 
 
-@dataclass(slots=True)
 class Start:
     """Call the node, or find out that its value is known (not if ``node.forced``)."""
 
-    node: Node
+    __slots__ = ("node",)
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
 
 
-@dataclass(slots=True)
 class Expand:
     """Read the list in the node's value, and answer with ``Expanded``."""
 
-    node: Node
-    axis: Axis
+    __slots__ = ("axis", "node")
+
+    def __init__(self, node: Node, axis: Axis) -> None:
+        self.node = node
+        self.axis = axis
 
 
-@dataclass(slots=True)
 class Cancel:
     """Stop the running node; it ends as a timeout if ``timeout``, else without an outcome."""
 
-    node: Node
-    timeout: bool
-    reason: str = ""
+    __slots__ = ("node", "reason", "timeout")
+
+    def __init__(self, node: Node, timeout: bool, reason: str = "") -> None:
+        self.node = node
+        self.timeout = timeout
+        self.reason = reason
 
 
-@dataclass(slots=True)
 class Release:
     """Nobody needs the node's value any more."""
 
-    node: Node
+    __slots__ = ("node",)
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
 
 
-@dataclass(slots=True)
 class Announce:
     """The node ended without having been called; its state and reason are final."""
 
-    node: Node
+    __slots__ = ("node",)
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
 
 
-@dataclass(slots=True)
 class WakeAt:
     """Send a ``Tick`` at this time (run clock, seconds), or earlier."""
 
-    at: float
+    __slots__ = ("at",)
+
+    def __init__(self, at: float) -> None:
+        self.at = at
 
 
-@dataclass(slots=True)
 class Finish:
     """No node is left."""
+
+    __slots__ = ()
 
 
 Command = Start | Expand | Cancel | Release | Announce | WakeAt | Finish

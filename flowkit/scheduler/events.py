@@ -8,28 +8,30 @@ handling. Nobody changes one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from flowkit.graph import Axis, BoundFlow
 from flowkit.scheduler.states import Node
 
 
-@dataclass(slots=True)
 class RunStarted:
     """The run begins."""
 
-    at: float
+    __slots__ = ("at",)
+
+    def __init__(self, at: float) -> None:
+        self.at = at
 
 
-@dataclass(slots=True)
 class AttemptStarted:
     """A worker began to call the node; its deadline counts from here."""
 
-    at: float
-    node: Node
+    __slots__ = ("at", "node")
+
+    def __init__(self, at: float, node: Node) -> None:
+        self.at = at
+        self.node = node
 
 
-@dataclass(slots=True)
 class NodeSucceeded:
     """The node has a value.
 
@@ -38,64 +40,78 @@ class NodeSucceeded:
             stored): somebody who needs the value has it computed again.
     """
 
-    at: float
-    node: Node
-    hollow: bool = False
+    __slots__ = ("at", "hollow", "node")
+
+    def __init__(self, at: float, node: Node, hollow: bool = False) -> None:
+        self.at = at
+        self.node = node
+        self.hollow = hollow
 
 
-@dataclass(slots=True)
 class NodeFailed:
     """The node failed for good, with ``error``."""
 
-    at: float
-    node: Node
-    error: BaseException
+    __slots__ = ("at", "error", "node")
+
+    def __init__(self, at: float, node: Node, error: BaseException) -> None:
+        self.at = at
+        self.node = node
+        self.error = error
 
 
-@dataclass(slots=True)
 class NodeSkipped:
     """The node skipped itself."""
 
-    at: float
-    node: Node
-    reason: str
+    __slots__ = ("at", "node", "reason")
+
+    def __init__(self, at: float, node: Node, reason: str) -> None:
+        self.at = at
+        self.node = node
+        self.reason = reason
 
 
-@dataclass(slots=True)
 class NodePutBack:
     """The node shall be called again, no earlier than ``not_before`` (run clock, seconds)."""
 
-    at: float
-    node: Node
-    not_before: float
+    __slots__ = ("at", "node", "not_before")
+
+    def __init__(self, at: float, node: Node, not_before: float) -> None:
+        self.at = at
+        self.node = node
+        self.not_before = not_before
 
 
-@dataclass(slots=True)
 class NodeCancelled:
     """The node was stopped because the run stops; it has no outcome."""
 
-    at: float
-    node: Node
+    __slots__ = ("at", "node")
+
+    def __init__(self, at: float, node: Node) -> None:
+        self.at = at
+        self.node = node
 
 
-@dataclass(slots=True)
 class InputsMissing:
     """The node was to be called, but the values of ``missing`` are not at hand."""
 
-    at: float
-    node: Node
-    missing: Sequence[Node]
+    __slots__ = ("at", "missing", "node")
+
+    def __init__(self, at: float, node: Node, missing: Sequence[Node]) -> None:
+        self.at = at
+        self.node = node
+        self.missing = missing
 
 
-@dataclass(slots=True)
 class ValueLost:
     """The value of the node, which succeeded, cannot be fetched: it shall be called again."""
 
-    at: float
-    node: Node
+    __slots__ = ("at", "node")
+
+    def __init__(self, at: float, node: Node) -> None:
+        self.at = at
+        self.node = node
 
 
-@dataclass(slots=True)
 class Expanded:
     """The list that ``node`` returned for ``axis`` was read.
 
@@ -105,15 +121,17 @@ class Expanded:
         error: Why it is no list; then the tasks mapped over it fail.
     """
 
-    at: float
-    node: Node
-    axis: Axis
-    ids: Sequence[str] = ()
-    only: Sequence[int] | None = None
-    error: BaseException | None = None
+    __slots__ = ("at", "axis", "error", "ids", "node", "only")
+
+    def __init__(self, at: float, node: Node, axis: Axis, ids: Sequence[str] = (), only: Sequence[int] | None = None, error: BaseException | None = None) -> None:
+        self.at = at
+        self.node = node
+        self.axis = axis
+        self.ids = ids
+        self.only = only
+        self.error = error
 
 
-@dataclass(slots=True)
 class StopRequested:
     """Nothing new shall start.
 
@@ -124,18 +142,23 @@ class StopRequested:
         flow: Only this flow; None for all.
     """
 
-    at: float
-    reason: str
-    cancel: bool = False
-    final: bool = False
-    flow: BoundFlow | None = None
+    __slots__ = ("at", "cancel", "final", "flow", "reason")
+
+    def __init__(self, at: float, reason: str, cancel: bool = False, final: bool = False, flow: BoundFlow | None = None) -> None:
+        self.at = at
+        self.reason = reason
+        self.cancel = cancel
+        self.final = final
+        self.flow = flow
 
 
-@dataclass(slots=True)
 class Tick:
     """Time passed."""
 
-    at: float
+    __slots__ = ("at",)
+
+    def __init__(self, at: float) -> None:
+        self.at = at
 
 
 Event = (

@@ -74,12 +74,14 @@ class Link:
         pick: Positions, in the task's axes, of the upstream's axes that the task carries; None if
             they are the same axes in the same order, so that coordinates need no projection.
         holds: Whether the value is handed over (an entry of ``needs`` only waits).
+        gathers: Whether it stands for several nodes of the upstream.
     """
 
     edge: Edge
     up: TaskState
     pick: tuple[int, ...] | None
     holds: bool
+    gathers: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -96,6 +98,8 @@ class TaskState:
         callers: Tasks whose fallback it is.
         expanding: It may still get nodes, which may need the values of others.
         simple: With all upstreams succeeded it runs: nothing to judge.
+        plain: Every argument that is an upstream's is the bare value of one node.
+        bare: It has no list to read and no fallback: nothing but its waiters cares that a node ended.
         complete: All its nodes exist.
     """
 
@@ -109,6 +113,8 @@ class TaskState:
     fallback: TaskState | None = None
     fallback_pick: tuple[int, ...] = ()
     simple: bool = True
+    plain: bool = True
+    bare: bool = True
     expanding: bool = False
     complete: bool = False
     whole: bool = False  #: it has the one node that stands for all elements of a missing list
@@ -116,7 +122,9 @@ class TaskState:
 
 def project(coords: Coords, pick: tuple[int, ...] | None) -> Coords:
     """Return the coordinates of the aligned node."""
-    return coords if pick is None else tuple([coords[i] for i in pick])
+    if pick:
+        return tuple([coords[i] for i in pick])
+    return coords if pick is None else ()
 
 
 def positions(axes: Sequence[Axis], among: Sequence[Axis]) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from flowkit.annotations import PLAIN
 from flowkit.graph import BoundFlow, BoundTask, Edge, Graph
 from flowkit.scheduler.capacity import Capacity
 from flowkit.scheduler.commands import (
@@ -46,7 +47,20 @@ from flowkit.scheduler.expansion import (
     positions,
     project,
 )
-from flowkit.scheduler.states import Node, State
+from flowkit.scheduler.states import (
+    ENDED,
+    FAILED,
+    NOT_RUN,
+    PARKED,
+    READY,
+    RUNNING,
+    SKIPPED,
+    SUCCEEDED,
+    UPSTREAM,
+    WAITING,
+    Node,
+    State,
+)
 from flowkit.scheduler.triggers import ALWAYS, Ending, Verdict, ending, judge, root_reason, roots
 
 NEVER = float("inf")
@@ -157,7 +171,10 @@ class Scheduler:
         """Take in one event and return what follows from it, in order."""
         self._now = event.at
         out = self._out = []
-        self._handlers[type(event)](event)
+        if type(event) is NodeSucceeded:
+            self._on_succeeded(event)
+        else:
+            self._handlers[type(event)](event)
         if self._ended or self._completing or self._unlocked:
             self._propagate()
         if self.capacity.free > 0:
@@ -185,6 +202,7 @@ class Scheduler:
             if axis_state is None:
                 axis_state = self._axes[axis] = AxisState(axis)
                 self.states[axis.source].expands.append(axis_state)
+                self.states[axis.source].bare = False
             axis_state.carriers.append(state)
             takes = axis in wanted
             if takes:
@@ -192,18 +210,26 @@ class Scheduler:
             state.sources.append((axis_state, positions(axis.source.axes, axes), takes))
         for edge in task.edges:
             up = self.states[edge.source]
-            pick = positions(edge.source.axes, axes)
-            same = not edge.gathered and edge.source.axes == axes
+            above, gathers = edge.source.axes, bool(edge.gathered)
+            pick: tuple[int, ...] | None = () if not above else positions(above, axes)
+            if above == axes and not gathers:
+                pick = None
             holds = edge.argument is not None
             if holds:
                 up.users.append(state)
-            state.links.append(Link(edge, up, None if same else pick, holds))
+            state.links.append(Link(edge, up, pick, holds, gathers))
             accepts = edge.accepts
+            if accepts is PLAIN:
+                state.plain = state.plain and not gathers and edge.part is None and not edge.collected
+                continue
+            if holds and (gathers or edge.collected or edge.part is not None or not accepts.plain):
+                state.plain = False
             if not (accepts.value or accepts.success):
                 state.simple = False
         if task.trigger is not None:
-            state.simple = False
+            state.simple = state.plain = False
         if task.fallback is not None:
+            state.bare = False
             state.fallback = self.states[task.fallback]
             state.fallback_pick = positions(task.fallback.axes, axes)
             state.fallback.callers.append(state)
@@ -227,17 +253,20 @@ class Scheduler:
         self.open += 1
         waiting = 0
         for link in state.links:
-            edge = link.edge
-            if edge.gathered:
+            if link.gathers:
                 waiting += self._gather(node, link)
                 continue
-            up = link.up.nodes[project(coords, link.pick)]
+            pick = link.pick
+            up = link.up.nodes[coords if pick is None else project(coords, pick)]
             if link.holds:
                 up.holders += 1
             if not up.settled:
                 waiting += 1
-                _wait_for(up, node)
-            elif up.state is not State.SUCCEEDED:
+                if up.waiters is None:
+                    up.waiters = node
+                else:
+                    _wait_for(up, node)
+            elif up.state is not SUCCEEDED:
                 node.trouble = True
         for axis_state, pick, takes in state.sources:
             if takes:
@@ -249,7 +278,7 @@ class Scheduler:
             axis_state.unread += 1
             self.open += 1
         node.waiting = waiting
-        if not waiting and node.state is State.WAITING:
+        if not waiting and node.state is WAITING:
             self._unlocked.append(node)
         return node
 
@@ -267,7 +296,7 @@ class Scheduler:
             node.holders += open_callers
             return 1
         if state.task not in self.graph.targets:
-            self._end_unrun(node, State.SKIPPED, "not needed")  # nobody is in the run who could call it
+            self._end_unrun(node, SKIPPED, "not needed")  # nobody is in the run who could call it
         return 0
 
     def _gather(self, node: Node, link: Link) -> int:
@@ -291,7 +320,7 @@ class Scheduler:
         if link.holds:
             up.holders += 1
         if up.settled:
-            if up.state is not State.SUCCEEDED:
+            if up.state is not SUCCEEDED:
                 node.trouble = True
             return 0
         _wait_for(up, node)
@@ -311,7 +340,7 @@ class Scheduler:
     def _ups(
         self, link: Link, node: Node, unknown: Callable[[Piece, Coords], None] = _unexpected
     ) -> Sequence[Node]:
-        if not link.edge.gathered:
+        if not link.gathers:
             return (link.up.nodes[project(node.coords, link.pick)],)
         found = link.up.nodes
         fixed = self._fixed(link, node)
@@ -323,7 +352,7 @@ class Scheduler:
 
     def _on_succeeded(self, event: NodeSucceeded) -> None:
         node = event.node
-        node.become(State.SUCCEEDED)
+        node.become(SUCCEEDED)
         node.hollow = event.hollow
         node.forced = False
         self._leave(node)
@@ -331,14 +360,14 @@ class Scheduler:
 
     def _on_skipped(self, event: NodeSkipped) -> None:
         node = event.node
-        node.become(State.SKIPPED)
+        node.become(SKIPPED)
         node.reason = event.reason
         self._leave(node)
         self._settle(node)
 
     def _on_failed(self, event: NodeFailed) -> None:
         node = event.node
-        node.become(State.FAILED)
+        node.become(FAILED)
         node.error = event.error
         self._leave(node)
         state = self.states[node.task]
@@ -382,7 +411,7 @@ class Scheduler:
 
     def _on_cancelled(self, event: NodeCancelled) -> None:
         node = event.node
-        node.become(State.NOT_RUN)
+        node.become(NOT_RUN)
         node.reason = node.reason or self.stopped.get(node.task.flow, "interrupted")
         self._leave(node)
         self._settle(node)
@@ -397,7 +426,7 @@ class Scheduler:
         self.open -= 1
         if node.told:
             self._again -= 1
-            self._relapsed = self._relapsed or node.state is not State.SUCCEEDED
+            self._relapsed = self._relapsed or node.state is not SUCCEEDED
         self._ended.append(node)
 
     def _propagate(self) -> None:
@@ -417,23 +446,24 @@ class Scheduler:
         waiters = node.waiters
         if waiters is not None:
             node.waiters = None
-            trouble = node.state is not State.SUCCEEDED
+            trouble = node.state is not SUCCEEDED
             for waiter in [waiters] if isinstance(waiters, Node) else waiters:
-                if waiter.state is State.FAILED:
+                if waiter.state is FAILED:
                     if not waiter.settled:
                         self._fallen_back(waiter, node)
                     continue
                 if trouble:
                     waiter.trouble = True
                 waiter.waiting -= 1
-                if not waiter.waiting and waiter.state is State.WAITING:
+                if not waiter.waiting and waiter.state is WAITING:
                     self._unlocked.append(waiter)
         state = self.states[node.task]
-        if state.expands:
-            self._expand(state, node)
-        at_element = len(node.coords) == len(state.sources)
-        if state.fallback is not None and not node.told and node.state is not State.FAILED and at_element:
-            self._not_called(state.fallback.nodes[project(node.coords, state.fallback_pick)])
+        if not state.bare:
+            if state.expands:
+                self._expand(state, node)
+            at_element = len(node.coords) == len(state.sources)
+            if state.fallback is not None and not node.told and node.state is not FAILED and at_element:
+                self._not_called(state.fallback.nodes[project(node.coords, state.fallback_pick)])
         node.told = True
         free = [] if node.hollow else self._let_go(state, node)
         if not node.holders:
@@ -447,20 +477,29 @@ class Scheduler:
         node.holders -= 1
         if not node.holders and node.settled:
             self._release([node])
-        if not node.callers and not node.called and node.state is State.WAITING:
-            self._end_unrun(node, State.SKIPPED, "not needed")
+        if not node.callers and not node.called and node.state is WAITING:
+            self._end_unrun(node, SKIPPED, "not needed")
 
     def _let_go(self, state: TaskState, node: Node) -> list[Node]:
         """The node needs its inputs no longer; return those that nobody else needs."""
         free: list[Node] = []
-        if len(node.coords) < len(state.sources):
+        coords = node.coords
+        if len(coords) < len(state.sources):
             return free  # it stands for a list that is missing, and never had inputs
         for link in state.links:
-            if link.holds:
+            if not link.holds:
+                continue
+            if link.gathers:
                 for up in self._ups(link, node, _ignore):  # it may have been stopped before all were known
                     up.holders -= 1
                     if not up.holders:
                         free.append(up)
+                continue
+            pick = link.pick
+            up = link.up.nodes[coords if pick is None else project(coords, pick)]
+            up.holders -= 1
+            if not up.holders:
+                free.append(up)
         for axis_state, pick, takes in state.sources:
             if takes:
                 up = self.states[axis_state.axis.source].nodes[project(node.coords, pick)]
@@ -478,7 +517,7 @@ class Scheduler:
                 other.holders -= 1
                 if not other.holders:
                     free.append(other)
-            if node.state is State.SUCCEEDED:
+            if node.state is SUCCEEDED:
                 self._out.append(Release(node))
                 if node.hollow:
                     node.hollow = False
@@ -491,20 +530,20 @@ class Scheduler:
             unlocked.sort(key=_definition)
         ready: list[Node] = []
         for node in unlocked:
-            if node.state is not State.WAITING:
+            if node.state is not WAITING:
                 continue
             if self.stopped and self._held_back(node.task):
-                self._end_unrun(node, State.NOT_RUN, self.stopped[node.task.flow])
+                self._end_unrun(node, NOT_RUN, self.stopped[node.task.flow])
                 continue
             if self._again and self._awaits(node):
                 continue
             state = self.states[node.task]
             if node.trouble or not state.simple:
                 verdict = self._verdict(node)
-                if verdict.state is not State.READY:
+                if verdict.state is not READY:
                     self._end_judged(node, verdict)
                     continue
-            node.become(State.READY)
+            node.become(READY)
             ready.append(node)
         push = self.capacity.push
         for node in reversed(ready):
@@ -512,7 +551,7 @@ class Scheduler:
 
     def _verdict(self, node: Node) -> Verdict:
         verdict = judge(node.task.trigger, self.upstreams(node))
-        if verdict.state is State.READY and node.trouble and node.coords:
+        if verdict.state is READY and node.trouble and node.coords:
             # A list it takes an element of may have been computed again, and failed.
             taken = {element.axis for element in node.task.elements}
             lists = zip(node.task.axes, self.element_sources(node), strict=True)
@@ -526,14 +565,14 @@ class Scheduler:
     def _still_may(self, node: Node) -> bool:
         """Whether a ready node may start, though something above it was computed again since it was judged."""
         if self._awaits(node):
-            node.become(State.WAITING)
+            node.become(WAITING)
             return False
         node.trouble = node.trouble or self._relapsed
         verdict = self._verdict(node)
-        if verdict.state is not State.READY:
-            node.become(State.WAITING)
+        if verdict.state is not READY:
+            node.become(WAITING)
             self._end_judged(node, verdict)
-        return verdict.state is State.READY
+        return verdict.state is READY
 
     def _awaits(self, node: Node) -> bool:
         """Whether something above it is being computed again; the node waits for that as at first."""
@@ -556,15 +595,25 @@ class Scheduler:
         self._settle(node)
 
     def _start_ready(self) -> None:
-        take, now, out = self.capacity.take, self._now, self._out
-        running = self._running
-        while (node := take(now)) is not None:
+        capacity, out, running = self.capacity, self._out, self._running
+        ready, now = capacity.ready, self._now
+        while capacity.free > 0:
+            if ready and not ready[-1].task.demands and not capacity.aside:
+                node = ready.pop()  # the ordinary case, without asking
+                if node.state is not READY:
+                    continue  # it was stopped while it waited here
+                capacity.free -= 1
+            else:
+                taken = capacity.take(now)
+                if taken is None:
+                    return
+                node = taken
             if (self._again or self._relapsed) and not self._still_may(node):
-                self.capacity.give_back(node)
+                capacity.give_back(node)
                 if self._ended:
                     return  # what follows from its end comes first
                 continue
-            node.become(State.RUNNING)
+            node.become(RUNNING)
             node.serial += 1
             running[node] = None
             out.append(Start(node))
@@ -647,21 +696,21 @@ class Scheduler:
                 node.holders += 1
         if missing.error is not None and any(takes and a is missing.axis for a, _, takes in state.sources):
             node.error = missing.error
-            node.become(State.FAILED)
+            node.become(FAILED)
             self._out.append(Announce(node))
             self._fail(node)
             return
         if missing.error is not None:
             node.roots = self._roots_above(state, coords, missing)
-            self._end_unrun(node, State.UPSTREAM, root_reason(node) if node.roots else str(missing.error))
-        elif cause.state is State.NOT_RUN or cause.succeeded:
-            self._end_unrun(node, State.NOT_RUN, cause.reason or self.stopped[cause.task.flow])
+            self._end_unrun(node, UPSTREAM, root_reason(node) if node.roots else str(missing.error))
+        elif cause.state is NOT_RUN or cause.succeeded:
+            self._end_unrun(node, NOT_RUN, cause.reason or self.stopped[cause.task.flow])
         elif ending(cause) is Ending.SKIPPED:
-            self._end_unrun(node, State.SKIPPED, _was_skipped(cause))
+            self._end_unrun(node, SKIPPED, _was_skipped(cause))
         else:
             causes = [a.piece(()).blocked for a, pick, _ in state.sources if not pick] if not coords else [cause]
             node.roots = tuple(dict.fromkeys(root for c in causes if c is not None for root in roots(c)))
-            self._end_unrun(node, State.UPSTREAM, root_reason(node))
+            self._end_unrun(node, UPSTREAM, root_reason(node))
 
     def _roots_above(self, state: TaskState, coords: Coords, missing: Piece) -> tuple[Node, ...]:
         """Return the nodes above that failed because a value is no list."""
@@ -688,7 +737,7 @@ class Scheduler:
         for coords, _ in descend(link.up, self._fixed(link, node), before, unknown):
             node.waiting += self._hang(node, link, coords)
         node.waiting -= 1
-        if not node.waiting and node.state is State.WAITING:
+        if not node.waiting and node.state is WAITING:
             self._unlocked.append(node)
 
     def _check_axis(self, axis_state: AxisState) -> None:
@@ -729,12 +778,12 @@ class Scheduler:
         node = event.node
         self._leave(node)
         if self._held_back(node.task):
-            node.become(State.NOT_RUN)
+            node.become(NOT_RUN)
             node.reason = self.stopped[node.task.flow]
             self._settle(node)
             self._out.append(Announce(node))
             return
-        node.become(State.PARKED)
+        node.become(PARKED)
         if event.not_before <= event.at:
             self._ready_again(node)
         else:
@@ -742,22 +791,22 @@ class Scheduler:
             heapq.heappush(self._parked, (event.not_before, self._count, node))
 
     def _ready_again(self, node: Node) -> None:
-        node.become(State.READY)
+        node.become(READY)
         self.capacity.push(node)
 
     def _on_inputs_missing(self, event: InputsMissing) -> None:
         """Have the values computed again that a node needs; it waits for them as at first."""
         node = event.node
         self._leave(node)
-        node.become(State.WAITING)
+        node.become(WAITING)
         if any(self._held_back(each.task) for each in (node, *event.missing)):
-            self._end_unrun(node, State.NOT_RUN, self.stopped[node.task.flow])
+            self._end_unrun(node, NOT_RUN, self.stopped[node.task.flow])
             return
         node.forced = True  # it was found out already that it must be called
         for up in event.missing:
             if up.stand_in is not None:
                 up = up.stand_in  # noqa: PLW2901 - the value that is missing is the fallback's
-            if up.state is State.SUCCEEDED:
+            if up.state is SUCCEEDED:
                 self._compute_again(up)
             if not up.settled:
                 node.waiting += 1
@@ -816,7 +865,7 @@ class Scheduler:
 
     def _on_attempt_started(self, event: AttemptStarted) -> None:
         deadline = event.node.task.deadline
-        if deadline is not None and event.node.state is State.RUNNING:
+        if deadline is not None and event.node.state is RUNNING:
             self._alarm(event.at + deadline, event.node, event.node.serial)
 
     def _alarm(self, at: float, whom: Node | BoundFlow, serial: int) -> None:
@@ -829,13 +878,13 @@ class Scheduler:
         self.capacity.tick(now)
         while self._parked and self._parked[0][0] <= now:
             node = heapq.heappop(self._parked)[2]
-            if node.state is State.PARKED:
+            if node.state is PARKED:
                 self._ready_again(node)
         while self._deadlines and self._deadlines[0][0] <= now:
             _, _, whom, serial = heapq.heappop(self._deadlines)
             if isinstance(whom, BoundFlow):
                 self._stop_flow_late(whom)
-            elif whom.state is State.RUNNING and whom.serial == serial:
+            elif whom.state is RUNNING and whom.serial == serial:
                 self._out.append(Cancel(whom, timeout=True))
 
     def _stop_flow_late(self, flow: BoundFlow) -> None:
@@ -860,7 +909,7 @@ class Scheduler:
     @staticmethod
     def _due(entry: tuple[float, int, Node | BoundFlow, int]) -> bool:
         whom = entry[2]
-        return isinstance(whom, BoundFlow) or (whom.state is State.RUNNING and whom.serial == entry[3])
+        return isinstance(whom, BoundFlow) or (whom.state is RUNNING and whom.serial == entry[3])
 
     # Stopping
 
@@ -882,8 +931,8 @@ class Scheduler:
             if not self._held_back(state.task):
                 continue
             for node in state.nodes.values():
-                if node.state in (State.WAITING, State.READY, State.PARKED) and not node.settled:
-                    self._end_unrun(node, State.NOT_RUN, reason)
+                if node.state in (WAITING, READY, PARKED) and not node.settled:
+                    self._end_unrun(node, NOT_RUN, reason)
 
     @property
     def running(self) -> Iterable[Node]:

@@ -29,6 +29,10 @@ class State(Enum):
     __hash__ = object.__hash__
 
 
+#: The members as plain names: on 3.11 ``State.READY`` is a call in Python (0.1 µs), a dozen times per node.
+WAITING, READY, RUNNING, PARKED, SUCCEEDED, FAILED, SKIPPED, UPSTREAM, NOT_RUN = State
+
+
 ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.SKIPPED, State.UPSTREAM, State.NOT_RUN})
 
 #: state → the states that may follow. SUCCEEDED → READY happens when a value that was known turns
@@ -95,7 +99,7 @@ class Node:
         self.task = task
         self.coords = coords
         self.id = id
-        self.state = State.WAITING
+        self.state = WAITING
         self.waiting = 0
         self.trouble = False
         self.waiters: Node | list[Node] | None = None
@@ -132,4 +136,4 @@ class Node:
     def succeeded(self) -> bool:
         """Whether whoever hangs off it sees a success: its own, or its fallback's."""
         other = self.stand_in
-        return self.state is State.SUCCEEDED or (other is not None and other.state is State.SUCCEEDED)
+        return self.state is SUCCEEDED or (other is not None and other.state is State.SUCCEEDED)

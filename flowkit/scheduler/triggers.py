@@ -13,7 +13,7 @@ from enum import Enum
 
 from flowkit.annotations import Accepts
 from flowkit.graph import Edge
-from flowkit.scheduler.states import Node, State
+from flowkit.scheduler.states import Node, State, FAILED, READY, SKIPPED, UPSTREAM
 
 
 class Ending(Enum):
@@ -40,7 +40,7 @@ class Verdict:
     roots: tuple[Node, ...] = ()
 
 
-RUN = Verdict(State.READY)
+RUN = Verdict(READY)
 
 #: How the upstream ended → whether an argument takes that.
 FITS: dict[Ending, Callable[[Accepts, Node], bool]] = {
@@ -54,20 +54,20 @@ FITS: dict[Ending, Callable[[Accepts, Node], bool]] = {
 #: The task is UPSTREAM if it would have run had the upstream succeeded; and, exceptionally
 #: (ruling A13), if the upstream failed with another error than the one that is handled.
 UNMET: dict[tuple[Ending, bool, bool], State] = {
-    (Ending.SUCCEEDED, False, False): State.SKIPPED,
-    (Ending.SUCCEEDED, False, True): State.SKIPPED,
-    (Ending.FAILED, True, False): State.UPSTREAM,
-    (Ending.FAILED, True, True): State.UPSTREAM,
-    (Ending.FAILED, False, False): State.SKIPPED,
-    (Ending.FAILED, False, True): State.UPSTREAM,
-    (Ending.SKIPPED, True, False): State.SKIPPED,
-    (Ending.SKIPPED, True, True): State.SKIPPED,
-    (Ending.SKIPPED, False, False): State.SKIPPED,
-    (Ending.SKIPPED, False, True): State.SKIPPED,
-    (Ending.UPSTREAM, True, False): State.UPSTREAM,
-    (Ending.UPSTREAM, True, True): State.UPSTREAM,
-    (Ending.UPSTREAM, False, False): State.SKIPPED,
-    (Ending.UPSTREAM, False, True): State.SKIPPED,
+    (Ending.SUCCEEDED, False, False): SKIPPED,
+    (Ending.SUCCEEDED, False, True): SKIPPED,
+    (Ending.FAILED, True, False): UPSTREAM,
+    (Ending.FAILED, True, True): UPSTREAM,
+    (Ending.FAILED, False, False): SKIPPED,
+    (Ending.FAILED, False, True): UPSTREAM,
+    (Ending.SKIPPED, True, False): SKIPPED,
+    (Ending.SKIPPED, True, True): SKIPPED,
+    (Ending.SKIPPED, False, False): SKIPPED,
+    (Ending.SKIPPED, False, True): SKIPPED,
+    (Ending.UPSTREAM, True, False): UPSTREAM,
+    (Ending.UPSTREAM, True, True): UPSTREAM,
+    (Ending.UPSTREAM, False, False): SKIPPED,
+    (Ending.UPSTREAM, False, True): SKIPPED,
 }
 
 #: Trigger → whether it is met by so many (succeeded, failed or upstream, skipped) upstreams.
@@ -93,9 +93,9 @@ def ending(node: Node) -> Ending:
     """Return how a settled node ended, for whoever hangs off it."""
     if node.succeeded:
         return Ending.SUCCEEDED
-    if node.state is State.FAILED:
+    if node.state is FAILED:
         return Ending.FAILED
-    return Ending.UPSTREAM if node.state is State.UPSTREAM else Ending.SKIPPED
+    return Ending.UPSTREAM if node.state is UPSTREAM else Ending.SKIPPED
 
 
 def judge(trigger: str | None, upstreams: Sequence[tuple[Edge, Sequence[Node]]]) -> Verdict:
@@ -111,9 +111,9 @@ def judge(trigger: str | None, upstreams: Sequence[tuple[Edge, Sequence[Node]]])
     if not unmet:
         return RUN
     for verdict in unmet:
-        if verdict.state is State.SKIPPED:
+        if verdict.state is SKIPPED:
             return verdict
-    return Verdict(State.UPSTREAM, unmet[0].reason, _roots_of(unmet))
+    return Verdict(UPSTREAM, unmet[0].reason, _roots_of(unmet))
 
 
 def _roots_of(verdicts: Sequence[Verdict]) -> tuple[Node, ...]:
@@ -130,7 +130,7 @@ def _unmet(edge: Edge, nodes: Sequence[Node]) -> list[Verdict]:
     if FITS[how](accepts, node):
         return []
     state = UNMET[how, accepts.value or accepts.success, accepts.failure is not None]
-    if state is State.UPSTREAM:
+    if state is UPSTREAM:
         return [Verdict(state, root_reason(node), roots(node))]
     return [Verdict(state, _ended(node))]
 
@@ -146,22 +146,22 @@ def _lacking(edge: Edge, nodes: Sequence[Node]) -> Verdict | None:
         if len(node.coords) < len(node.task.axes) and not any(
             axis in edge.gathered for axis in node.task.axes[: len(node.coords)]
         ):
-            if node.state is State.SKIPPED:
-                return Verdict(State.SKIPPED, node.reason)
-            return Verdict(State.UPSTREAM, root_reason(node), roots(node))
+            if node.state is SKIPPED:
+                return Verdict(SKIPPED, node.reason)
+            return Verdict(UPSTREAM, root_reason(node), roots(node))
     if not edge.accepts.value:
         return None
     failed = [
         n for n in nodes
         if not n.succeeded
-        and n.state in (State.FAILED, State.UPSTREAM)
+        and n.state in (FAILED, UPSTREAM)
         and not FITS[ending(n)](edge.accepts, n)
     ]  # fmt: skip
     if not failed:
         return None
     shown = ", ".join(element_id(n) for n in failed[:5]) + (", …" if len(failed) > 5 else "")
     reason = f"{len(failed)} of {len(nodes)} `{edge.source.name}` failed: {shown}"
-    return Verdict(State.UPSTREAM, reason, tuple(dict.fromkeys(r for n in failed for r in roots(n))))
+    return Verdict(UPSTREAM, reason, tuple(dict.fromkeys(r for n in failed for r in roots(n))))
 
 
 def element_id(node: Node) -> str:
@@ -171,7 +171,7 @@ def element_id(node: Node) -> str:
 
 def roots(node: Node) -> tuple[Node, ...]:
     """Return the failed nodes that are the cause of this node's end."""
-    return (node,) if node.state is State.FAILED else node.roots
+    return (node,) if node.state is FAILED else node.roots
 
 
 def root_reason(node: Node) -> str:
@@ -203,9 +203,9 @@ def _by_trigger(trigger: str, nodes: Sequence[Node]) -> Verdict:
     if failed and met(succeeded + failed, 0, skipped):
         causes = [n for n, e in zip(nodes, endings, strict=True) if e in (Ending.FAILED, Ending.UPSTREAM)]
         found = tuple(dict.fromkeys(r for n in causes for r in roots(n)))
-        return Verdict(State.UPSTREAM, root_reason(causes[0]), found)
+        return Verdict(UPSTREAM, root_reason(causes[0]), found)
     # No failure is in the way, else it were UPSTREAM: it is a skip, or a success where failure is wanted.
     for node, how in zip(nodes, endings, strict=True):
         if how is Ending.SKIPPED or (how is Ending.SUCCEEDED and trigger in ("all_failed", "any_failed")):
-            return Verdict(State.SKIPPED, _ended(node))
-    return Verdict(State.SKIPPED, "nothing above it")
+            return Verdict(SKIPPED, _ended(node))
+    return Verdict(SKIPPED, "nothing above it")

@@ -45,6 +45,7 @@ class Disk:
         blobs: Id → signature, header, stream and buffers.
         traces, lasts, memos: As in the traces' tables.
         leases: Key → who computes it.
+        log: The keys in the order in which they were recorded.
     """
 
     blobs: dict[str, bytes] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class Disk:
     lasts: dict[tuple[str, str], Last] = field(default_factory=dict)
     memos: dict[str, dict[str, str]] = field(default_factory=dict)
     leases: dict[str, object] = field(default_factory=dict)
+    log: list[str] = field(default_factory=list)
 
     def lose_blobs(self) -> None:
         """Delete every value; the traces stay."""
@@ -126,6 +128,10 @@ class MemoryStore:
         """Return the size of every blob."""
         return {name: len(data) for name, data in self.disk.blobs.items()}
 
+    def rows(self) -> list[str]:
+        """Return the id of every blob."""
+        return list(self.disk.blobs)
+
     def release(self) -> None:
         """Nothing to let go."""
 
@@ -138,6 +144,24 @@ class MemoryTraces:
     def __init__(self, disk: Disk, world: World) -> None:
         self.disk = disk
         self._world = world
+
+    foreign = False
+
+    def stamp(self) -> tuple[int, int]:
+        """Return what changes with each commit."""
+        return len(self.disk.log), 0
+
+    def count(self) -> int:
+        """Return how many keys there are."""
+        return len(self.disk.traces)
+
+    def keys_after(self, row: int) -> tuple[int, list[str]]:
+        """Return the keys recorded after a row, and the last row."""
+        return len(self.disk.log), self.disk.log[row:]
+
+    def memo(self, kind: str, name: str) -> str | None:
+        """Return one text that was remembered."""
+        return self.disk.memos.get(kind, {}).get(name)
 
     def lookup(self, key: str) -> Trace | Miss:
         """Return the trace of a key."""
@@ -164,6 +188,7 @@ class MemoryTraces:
         """Keep traces."""
         self._world.store_operation("record")
         self.disk.traces.update((trace.key, trace) for trace in traces)
+        self.disk.log.extend(trace.key for trace in traces)
         self.disk.lasts.update(((last.flow, last.node), last) for last in lasts)
 
     def touch(self, traces: Iterable[Trace], day: int) -> int:
@@ -200,7 +225,7 @@ class PromptWriter(Writer):
 
     def put(
         self,
-        trace: Trace,
+        trace: Trace | None,
         last: Last | None = None,
         *,
         blob: tuple[str, Dumped] | None = None,
@@ -210,7 +235,7 @@ class PromptWriter(Writer):
         """Write one result now."""
         from flowkit_plugins.cache.writer import _Record
 
-        self._node = trace.node.rpartition("::")[2]
+        self._node = trace.node.rpartition("::")[2] if trace is not None else last.node if last is not None else "*"
         self._memory.damages = self._world.corrupts(self._node)
         try:
             if not self.failure:
@@ -273,7 +298,7 @@ class MemoryStorage(Storage):
             raise Unstorable("a fault plan says so", path="value")
         return super().dump(value)
 
-    def put(self, trace: Trace, last: Last, *rest: Any, **keywords: Any) -> None:
+    def put(self, trace: Trace | None, last: Last | None, *rest: Any, **keywords: Any) -> None:
         """Hand over one result."""
         if self._writer is None:
             store: Any = self._store

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass, field
 
 from flowkit.errors import FlowkitError
-from flowkit_plugins.cache.faults import BLOB_MISSING, SIGNATURE_MISMATCH
+from flowkit_plugins.cache.faults import SIGNATURE_MISMATCH
 from flowkit_plugins.cache.gc import remove, rows_of
 from flowkit_plugins.cache.packs import find, row_of
 from flowkit_plugins.cache.shelf import Shelf
@@ -84,7 +84,7 @@ def delete(shelf: Shelf, found: Found) -> None:
             "  Set FLOWKIT_CACHE_KEY as it was when they were written, or flowkit cache clear."
         )
     keys = [key for bad in found.bad for key in bad.keys]
-    rows = {row_of(bad.name) for bad in found.bad if bad.reason != BLOB_MISSING}
+    rows = {row_of(bad.name) for bad in found.bad}
     remove(shelf, keys, rows)
     # A copy of a file is named by records that stay: it goes all the same.
     shelf.rows.delete(bad.name for bad in found.bad if bad.name.startswith("f-"))

@@ -18,7 +18,15 @@ from flowkit.digests import FileFact, FileMemory
 from flowkit.reports import RunInfo
 from flowkit.scheduler import Node
 from flowkit_plugins.cache.code.source import SourceMemo
-from flowkit_plugins.cache.faults import BLOB_MISSING, FORMAT_CHANGED, NO_RECORD, Miss, StoreError
+from flowkit_plugins.cache.faults import (
+    BLOB_MISSING,
+    BLOB_UNREADABLE,
+    FORMAT_CHANGED,
+    NO_RECORD,
+    Miss,
+    StoreError,
+    Tampered,
+)
 from flowkit_plugins.cache.fingerprint import Fingerprint, Part
 from flowkit_plugins.cache.packs import row_of
 from flowkit_plugins.cache.ranges import Ranges, Right
@@ -207,8 +215,12 @@ class Storage:
         if blob is None:
             return Miss(BLOB_MISSING)
         self.loads += 1
-        found: Loaded | Miss = self._try(lambda: self.store.get(blob), Miss(BLOB_MISSING))
-        return found
+        try:  # though nothing more may be written: what is there is there
+            return self.store.get(blob)
+        except Tampered:
+            raise
+        except StoreError as error:
+            return Miss(BLOB_UNREADABLE, error.what)
 
     def code_parts(self, fingerprint: str) -> Mapping[str, Part] | None:
         """Return the pieces of code behind a fingerprint of an earlier run."""

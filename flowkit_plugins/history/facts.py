@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import date
+from datetime import date, datetime, timezone
 from pathlib import PurePath
 from typing import Any
 
@@ -35,6 +35,7 @@ def facts_of(run: RunInfo, *, resumable: bool) -> dict[str, Any]:
         "slots": run.slots,
         "started": run.started.isoformat(),
         "scheduled_at": run.scheduled_at.isoformat(),
+        "zone": zone_of(run.scheduled_at),
         "params": params,
         "options": {name: value for name, value in run.options.items() if _plain(value) and value not in (None, (), False)},
         "resumable": resumable,
@@ -42,6 +43,31 @@ def facts_of(run: RunInfo, *, resumable: bool) -> dict[str, Any]:
         "commit": commit(run.root),
         "host": os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", ""),
     }
+
+
+def zone_of(moment: datetime) -> list[str | None]:
+    """Return what of a time's zone its ISO form lacks: ``[key of a ZoneInfo, name of a fixed offset]``.
+
+    A time counts for reuse together with its zone, so one that is read back has to have the same.
+    """
+    zone: Any = moment.tzinfo
+    if isinstance(zone, timezone):
+        given = zone.__getinitargs__()  # type: ignore[attr-defined]  # what its own pickling asks
+        return [None, given[1] if len(given) > 1 else None]
+    return [getattr(zone, "key", None), None]
+
+
+def scheduled(details: Mapping[str, Any]) -> datetime:
+    """Return the time that a run was for, as it was."""
+    moment = datetime.fromisoformat(str(details["scheduled_at"]))
+    key, name = details.get("zone") or (None, None)
+    if key is not None:
+        from zoneinfo import ZoneInfo
+
+        return moment.astimezone(ZoneInfo(key))
+    if name is not None and (offset := moment.utcoffset()) is not None:
+        return moment.replace(tzinfo=timezone(offset, name))
+    return moment
 
 
 def parameter(name: str, value: object, given: Given | None, run: RunInfo) -> dict[str, Any]:

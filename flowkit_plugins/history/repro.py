@@ -10,7 +10,6 @@ import ast
 import os
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
@@ -118,7 +117,7 @@ def _gathered(
     """Return what a node was called with, and the parameters of its resources."""
     name = node.partition("::")[2]
     session = Session([f"{file}::{name}"])
-    session.scheduled_at = datetime.fromisoformat(str(details["scheduled_at"]))
+    session.scheduled_at = facts.scheduled(details)
     try:
         known = {flag.keyword for flag in session.known_flags()}
         session.configure({"executor": "inline", **({"no_history": True} if "no_history" in known else {})})

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import typing
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -124,9 +123,7 @@ def wanted(session: Session, history: History, asked: object) -> Resumed | None:
         raise OptionError(
             f"--resume: run {row.id} was made without a cache (--no-cache) and cannot be resumed", remedy="Run it again."
         )
-    when = resumed.details.get("scheduled_at")
-    if when:
-        session.scheduled_at = datetime.fromisoformat(when)
+    session.scheduled_at = facts.scheduled(resumed.details)
     return resumed
 
 
@@ -221,8 +218,3 @@ def _converted(value: object, node: Node) -> object:
         return convert(value, hints["return"], text=False) if "return" in hints else value
     except Exception:  # an annotation that cannot be read says nothing
         return value
-
-
-def refuse_unknown(resumed: Resumed, nodes: Sequence[str]) -> list[str]:
-    """Return the nodes that were set by hand and that a run did not have."""
-    return [node for node in resumed.repairs if node not in nodes]

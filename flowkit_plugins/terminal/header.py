@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pluggy
 
 import flowkit
 from flowkit_plugins.terminal.style import Screen, counted
@@ -33,12 +32,11 @@ def write(screen: Screen, session: Session, *, verbose: bool) -> None:
 
 
 def versions() -> str:
-    """Return what runs here: ``platform linux -- Python 3.11.7, flowkit-run 0.1.0, pluggy 1.6.0``."""
+    """Return what runs here: ``platform linux -- Python 3.11.7, flowkit-run 0.1.0``."""
     own = getattr(flowkit, "__version__", "")
     parts = (
         f"Python {platform.python_version()}",
         f"flowkit-run {own}".rstrip(),
-        f"pluggy {pluggy.__version__}",
     )
     return f"platform {sys.platform} -- {', '.join(parts)}"
 

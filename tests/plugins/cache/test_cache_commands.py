@@ -418,7 +418,13 @@ def test_a_flipped_bit_is_found_and_removed_and_the_task_runs_again(kept):
     assert (words["large"], words["text"]) == ("same", "cached")
 
 
-def test_a_damaged_member_of_a_pack_leaves_the_others(kept):
+def test_a_damaged_member_of_a_pack_leaves_the_others(project):
+    kept = project
+    project.write(
+        "m.py",
+        "from flowkit import task\n@task(each={'n': list(range(40))})\ndef a(n): return n\n",
+    )
+    project.run("m.py", executor="inline")
     with sqlite3.connect(kept.root / ".flowkit/results/cache.db") as database:
         packs = database.execute("SELECT key, value FROM Cache WHERE key LIKE 'pack-%'").fetchall()
         assert packs, "the small results of this flow share a row"
@@ -429,6 +435,7 @@ def test_a_damaged_member_of_a_pack_leaves_the_others(kept):
     database.close()
     assert "1 damaged" in said(kept, "verify", "--delete", code=1)
     assert "all are sound" in said(kept, "verify")
+    assert sorted(words_of(project.run("m.py")).values()) == ["cached"] * 39 + ["same"]
 
 
 def test_verify_unpickles_nothing(kept):
@@ -459,7 +466,16 @@ def a_trace(key, *, node="m.py::a", days=2.0, used=None, blob="", size=100, file
     created = NOW - days * DAY
     day = int(created // DAY) if used is None else TODAY - used
     return Trace(
-        key, node, key, blob or f"v-{key}", "success", 1.0, created, size=size, used=day, files=files
+        key,
+        node,
+        key,
+        blob or f"v-{key}",
+        "success",
+        1.0,
+        created,
+        size=size,
+        used=day,
+        files=files,
     )
 
 
@@ -616,11 +632,7 @@ def test_orphan_files_and_stale_locks_go_with_the_hour(kept):
     assert young.exists()
 
 
-def test_what_kept_runs_need_stays(kept, monkeypatch):
-    kept.write(
-        "flowconf.py",
-        "",
-    )
+def test_what_kept_runs_need_stays(kept):
     kept.write("flowkit.toml", "plugins = ['keeper']\n[cache]\nmax_age = '1d'\n")
     records = traces(kept)
     key = records.last("m.py")["text"].key
@@ -639,9 +651,8 @@ def test_what_kept_runs_need_stays(kept, monkeypatch):
         """,
     )
     make_old(kept)
-    ended = cache(kept, "gc", "-h")
-    assert ended.exit_code == 0
-    ended = kept.flowkit("cache", "gc", env={"PYTHONPATH": os.pathsep.join([str(kept.root), *path_of()])})
+    folders = os.pathsep.join([str(kept.root), *path_of()])
+    ended = cache(kept, "gc", env={"PYTHONPATH": folders})
     assert ended.exit_code == 0, ended
     kept.write("flowkit.toml", "")
     assert said(kept, "ls").splitlines()[-1] == "1 result"

@@ -15,6 +15,7 @@ KILLS = 200 if os.environ.get("FLOWKIT_SOAK") else 6
 
 FLOW = """
     import os, time
+    from pathlib import Path
     from flowkit import task, Collected, resource, skip
 
     def note(name):
@@ -49,7 +50,7 @@ FLOW = """
     @task
     def report(sent: Collected[str]) -> str:
         note("report")
-        open("report.txt", "w").write(",".join(sent))
+        Path("report.txt").write_text(",".join(sent))
         return ",".join(sent)
 """
 

@@ -8,6 +8,7 @@ import flowkit
 
 MAPPED = """
     import os
+    from pathlib import Path
     from flowkit import task, Collected
 
     def note(name):
@@ -17,7 +18,7 @@ MAPPED = """
     @task(cache=False)
     def items() -> list[str]:
         note("items")
-        return open("items.txt").read().split()
+        return Path("items.txt").read_text().split()
 
     @task(each={"item": "items"}, cache=False)
     def up(item: str) -> str:
@@ -79,7 +80,7 @@ def test_after_a_whole_run_cache_false_runs_as_ever(mapped):
 
 
 def test_a_changed_source_list_runs_what_is_new_and_keeps_what_is_the_same(mapped):
-    mapped.write("m.py", MAPPED.replace('open("items.txt").read().split()', '["z", "c", "a"]'))
+    mapped.write("m.py", MAPPED.replace('Path("items.txt").read_text().split()', '["z", "c", "a"]'))
     run = mapped.run("m.py", resume=True, executor="inline")
     assert run["total"] == "ZCAZCA"
     assert ran(mapped) == ["items", "up[z]", "total"]
@@ -101,8 +102,8 @@ def test_two_equal_elements_that_did_not_both_end_do_not_stand_in_for_each_other
     project.write(
         "m.py",
         """
+        from pathlib import Path
         from flowkit import task, Collected
-        import os
 
         @task
         def items() -> list[str]:
@@ -110,8 +111,9 @@ def test_two_equal_elements_that_did_not_both_end_do_not_stand_in_for_each_other
 
         @task(each={"item": "items"}, cache=False)
         def up(item: str) -> str:
-            n = len(open("n.txt").read()) if os.path.exists("n.txt") else 0
-            open("n.txt", "a").write("x")
+            file = Path("n.txt")
+            n = len(file.read_text()) if file.exists() else 0
+            file.write_text("x" * (n + 1))
             if n == 1:
                 raise ValueError("second")
             return item

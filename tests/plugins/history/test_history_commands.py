@@ -1,0 +1,153 @@
+"""``flowkit runs``, ``show``, ``logs``, ``why``, ``repro``, ``--pdb``, and flags with optional values."""
+
+import json
+
+import pytest
+
+FLOW = """
+    from flowkit import task, Collected, resource
+    import os
+
+    @resource
+    def shop(town: str = "Ely"):
+        yield f"shop in {town}"
+
+    @task
+    def items(n: int = 3) -> list[int]:
+        return list(range(n))
+
+    @task(each={"item": "items"})
+    def load(item: int, shop) -> dict:
+        print("loading", item)
+        if item == 1 and not os.path.exists("fixed"):
+            raise ValueError(f"bad {item} from {shop}")
+        return {"item": item}
+
+    @task
+    def total(load: Collected[dict]) -> int:
+        return len(load)
+"""
+
+
+@pytest.fixture
+def failed(project):
+    """A flow of which one element failed."""
+    project.write("m.py", FLOW)
+    assert project.flowkit("run", "m.py", "-P", "n=2").exit_code == 1
+    return project
+
+
+def test_runs_lists_them_newest_first_and_by_what_is_asked(failed):
+    failed.write("fixed")
+    assert failed.flowkit("run", "m.py", "-P", "n=2").exit_code == 0
+    first, second = [line.split() for line in failed.flowkit("runs").out.splitlines()]
+    assert (first[1], second[1]) == ("ok", "failed")
+    assert len(first[0]) == 7
+    assert failed.flowkit("runs", "--status", "failed").out.split()[0] == second[0]
+    assert failed.flowkit("runs", "m.py", "-n", "1").out.split()[0] == first[0]
+    assert failed.flowkit("runs", "--since", "1h").out.count("\n") == 2
+    assert json.loads(failed.flowkit("runs", "--json", "-n", "1").out)["counts"]["cached"] == 2
+    assert failed.flowkit("runs", "nosuch.py").exit_code == 4
+    assert failed.flowkit("show", second[0][:4]).out.startswith(f"run {second[0]} of m: failed")
+    ended = failed.flowkit("show", "zzz")
+    assert (ended.exit_code, "there is no run 'zzz'" in ended.err) == (4, True)
+
+
+def test_show_tells_the_tree_the_reasons_and_the_critical_path(failed):
+    out = failed.flowkit("show").out
+    assert "n=2" in out
+    assert "F load[2]  1 failed, 1 ran" in out
+    assert "F load[1]  FAILED" in out
+    assert "- ValueError: bad 1 from shop in Ely" in out
+    assert "u total  UPSTREAM  1 of 2 `load` failed: 1" in out
+    assert "critical path" in out
+    assert "--resume=" in out
+    shown = json.loads(failed.flowkit("show", "--json").out)
+    assert [t["task"] for t in shown["tasks"]] == ["m.py::items", "m.py::load", "m.py::total"]
+    (bad,) = [n for n in shown["nodes"] if n["word"] == "failed"]
+    assert bad["attempts"][0]["arguments"] == {"item": "1"}
+    assert shown["params"]["n"]["given"]["value"] == ["2"]
+
+
+def test_logs_show_what_was_printed(failed):
+    assert "loading 0" in failed.flowkit("logs").out
+    only = failed.flowkit("logs", "last", "load[1]").out
+    assert "loading 1" in only
+    assert "ValueError: bad 1" in only
+    assert "loading 0" not in only
+    assert "loading 1" in failed.flowkit("logs", "last", "-f").out
+    assert failed.flowkit("logs", "last", "nosuch").exit_code == 4
+
+
+def test_why_says_what_happened_in_words(failed):
+    said = failed.flowkit("why", "load[1]").out
+    assert said.startswith("`m.py::load[1]` failed in run ")
+    assert "It was called because: no record." in said
+    assert "ValueError: bad 1" in said
+    assert "did not run, because something above it failed" in failed.flowkit("why", "total").out
+    ended = failed.flowkit("why", "lood[1]")
+    assert (ended.exit_code, "Did you mean 'load[1]'?" in ended.err) == (4, True)
+
+
+def test_repro_writes_a_test_that_ends_as_the_node_did(failed, monkeypatch):
+    ended = failed.flowkit("repro", "last::load[1]", "-o", "test_it.py")
+    assert ended.exit_code == 0, ended.err
+    assert "'item': 1" in failed.read("test_it.py")
+    scope = {"__file__": str(failed.root / "test_it.py")}
+    exec(compile(failed.read("test_it.py"), "test_it.py", "exec"), scope)
+    (test,) = [value for name, value in scope.items() if name.startswith("test_")]
+    with pytest.raises(ValueError, match="bad 1 from shop in Ely"):
+        test()
+    failed.write("fixed")
+    test()
+
+
+def test_repro_uses_the_inputs_that_were_stored_though_the_code_above_changed(project):
+    project.write(
+        "m.py",
+        """
+        from flowkit import task
+
+        @task
+        def above() -> object:
+            return {1, 2, 3}
+
+        @task
+        def below(above: object) -> int:
+            raise ValueError(len(above))
+        """,
+    )
+    assert not project.run("m.py").ok
+    text = project.read("m.py")
+    project.write("m.py", text.replace("return {1, 2, 3}", "return {9}"))
+    assert project.flowkit("repro", "last::below", "-o", "test_it.py").exit_code == 0
+    scope = {"__file__": str(project.root / "test_it.py")}
+    exec(compile(project.read("test_it.py"), "test_it.py", "exec"), scope)
+    (test,) = [value for name, value in scope.items() if name.startswith("test_")]
+    with pytest.raises(ValueError, match="3"):
+        test()
+
+
+def test_pdb_opens_in_the_frame_of_the_task_with_its_inputs(failed):
+    ended = failed.flowkit("run", "m.py", "--pdb", "-P", "n=2", stdin="p item, shop\nc\n")
+    assert ended.exit_code == 1
+    assert "(1, 'shop in Ely')" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["m.py", "--refresh"], 0),
+        (["m.py", "--refresh", "items", "total"], 0),
+        (["--refresh=items", "m.py"], 0),
+        (["--resume", "m.py"], 0),
+        (["m.py", "--resume", "last"], 0),
+        (["--refresh", "m.py"], 4),
+        (["m.py", "--refresh", "m.py"], 4),
+        (["-P", "n=2", "--refresh", "m.py"], 4),
+    ],
+)
+def test_optional_values_are_taken_with_an_equals_sign_or_after_the_targets(failed, words, code):
+    failed.write("fixed")
+    ended = failed.flowkit("run", *words)
+    assert ended.exit_code == code, ended.out + ended.err

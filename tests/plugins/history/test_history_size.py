@@ -1,0 +1,81 @@
+"""A long history: no command reads all of it, and a run's start does not feel it."""
+
+import json
+import os
+import time
+
+import pytest
+
+from flowkit_plugins.history.databases import SPAN, open_to_write, transaction
+from flowkit_plugins.history.facts import shape
+
+SOAK = bool(os.environ.get("FLOWKIT_SOAK"))
+RUNS, NODES = (100_000, 100) if SOAK else (1_000, 20)
+
+
+def generate(file, runs, nodes):
+    """Write a history of so many runs of so many nodes each, every tenth of them failed."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    connection = open_to_write(file, 5.0)
+    body = json.dumps({"keys": [f"m.py::t{i}" for i in range(nodes)], "ups": {i: [i - 1] for i in range(1, nodes)}, "mapped": [], "torn": {}})
+    now = time.time()
+    with transaction(connection):
+        connection.execute("INSERT INTO flows VALUES ('m.py', ?, 'm')", (str(file.parent.parent / "m.py"),))
+        connection.execute("INSERT INTO graphs VALUES ('g', ?)", (body,))
+        for number in range(1, runs + 1):
+            status = "failed" if number % 10 == 0 else "ok"
+            began = now - (runs - number) * 60
+            connection.execute(
+                "INSERT INTO runs VALUES (?, ?, 'm', ?, ?, ?, NULL, NULL, 1, 'x', 'g', ?, NULL)",
+                (number, f"{number * 2654435761 % (1 << 28):07x}", status, began, began + 5, json.dumps({"ran": nodes})),
+            )
+            connection.execute("INSERT INTO runs_of VALUES ('m.py', ?)", (number,))
+            connection.execute("INSERT INTO details VALUES (?, 'begin', '{}')", (number,))
+            connection.executemany(
+                "INSERT INTO nodes VALUES (?, ?, 'ran', 'no record', ?, ?, 0.04, 1)",
+                [(number * SPAN + i, f"m.py::t{i}", f"{number:040x}", i * 0.05) for i in range(nodes)],
+            )
+    connection.close()
+
+
+@pytest.fixture(scope="module")
+def long_history(tmp_path_factory):
+    from flowkit.testing.project import Project
+
+    project = Project(tmp_path_factory.mktemp("long"))
+    project.write("m.py", "from flowkit import task\n@task\ndef t0(): return 1\n")
+    generate(project.root / ".flowkit" / "history.db", RUNS, NODES)
+    return project
+
+
+def seconds_of(project, *words):
+    found = []
+    for _ in range(3):
+        began = time.perf_counter()
+        assert project.flowkit(*words).exit_code == 0
+        found.append(time.perf_counter() - began)
+    return min(found)
+
+
+@pytest.mark.parametrize(
+    ("words", "most"),
+    [
+        (("runs",), 0.2), (("runs", "--status", "failed"), 0.2), (("runs", "m.py"), 0.2), (("runs", "--since", "2d", "-n", "5"), 0.2),
+        (("show",), 0.3), (("show", "last-failed"), 0.3), (("why", "t3"), 0.3), (("run", "m.py"), 0.5),
+    ],
+)  # fmt: skip
+def test_no_command_grows_with_the_history(long_history, words, most):
+    # Named budgets hold on a quiet machine; a loaded one gets room, which growth would still fill.
+    empty = seconds_of(long_history, "--help")
+    assert seconds_of(long_history, *words) < max(most, 4 * empty)
+
+
+def test_the_shape_of_a_graph_is_noted_once_for_all_its_runs(project):
+    project.write("m.py", "from flowkit import task\n@task\ndef a(): return 1\n@task\ndef b(a): return a\n")
+    for _ in range(3):
+        run = project.run("m.py")
+    name, body = shape(run.report.run.graph)
+    assert json.loads(body)["ups"] == {"1": [0]}
+    connection = open_to_write(project.root / ".flowkit" / "history.db", 1.0)
+    assert connection.execute("SELECT hash FROM graphs").fetchall() == [(name,)]
+    connection.close()
