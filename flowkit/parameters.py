@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flowkit.annotations import MISSING, text as shown
-from flowkit.errors import ParameterError, did_you_mean, listing
+from flowkit.errors import FlowError, ParameterError, UsageError, did_you_mean, listing
 
 PREFIX = "FLOWKIT_PARAM_"
 
@@ -67,7 +67,7 @@ class Sources:
         file: ``--params FILE``.
 
     Raises:
-        ParameterError: A text has no ``=``, or the file cannot be read.
+        FlowError: Texts without ``=``, and a file that cannot be read, all together.
     """
 
     def __init__(
@@ -75,14 +75,22 @@ class Sources:
     ) -> None:
         self.file = str(file) if file else ""
         self.near: dict[str, Given] = {}
+        errors: list[UsageError] = []
         for text in typed:
             name, equals, value = text.partition("=")
             if not equals or not name.strip():
-                raise ParameterError(f"-P {text}: no '='", remedy="Write -P name=value.")
+                errors.append(ParameterError(f"-P {text}: no '='", remedy="Write -P name=value."))
+                continue
             self.near[name.strip()] = Given(value, f"-P {text}", text=True)
         for name, handed in (given or {}).items():
             self.near[name] = Given(handed, f"params[{name!r}]", text=False)
-        read = _read_file(Path(file)) if file else {}
+        read: Mapping[str, Any] = {}
+        try:
+            read = _read_file(Path(file)) if file else {}
+        except ParameterError as error:
+            errors.append(error)
+        if errors:
+            raise FlowError(errors)
         self.far = {name: Given(value, self.file, text=False) for name, value in read.items()}
 
     def find(self, name: str) -> Given | None:

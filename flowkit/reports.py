@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from flowkit.errors import FlowkitError
 from flowkit.graph import BoundTask, Graph
 from flowkit.scheduler.states import Node
 from flowkit.secrets import Mask
@@ -307,7 +306,3 @@ class RunReport:
             if report.node == node or report.full_id == node:
                 return report
         return None
-
-
-class RunFailed(FlowkitError):
-    """Raised by whoever wants a failed run to be an exception (``Run.check``)."""

@@ -517,8 +517,9 @@ class Session:
 
     def _executor(self) -> Executor:
         name, slots = self.executor_name, self.slots
-        for _, found in self.plugins.all("flowkit_executor", name=name, slots=slots):
-            executor: Executor = found
+        ask = self.plugins.caller("flowkit_executor", first=True)
+        executor: Executor | None = ask(name, slots) if ask is not None else None
+        if executor is not None:
             self.slots = executor.slots
             return executor
         make = self.executors.get(name)

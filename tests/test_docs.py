@@ -57,7 +57,7 @@ def lines_of(text: str) -> list[str]:
 def write_commands(folder: Path) -> None:
     """Put ``flowkit`` and ``python`` into a folder: those of this interpreter and this checkout."""
     folder.mkdir()
-    for name, words in (("python", ""), ("flowkit", " -m flowkit")):
+    for name, words in (("python", ""), ("flowkit", " -P -m flowkit")):
         (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n', encoding="utf-8")
         (folder / name).chmod(0o755)
 

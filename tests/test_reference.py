@@ -55,8 +55,8 @@ def page(name):
 
 def sections(text, level=2):
     """Heading (without its marks and backticks) → what stands below it."""
-    parts = re.split(rf"^{'#' * level} (.+)$", text, flags=re.M)
-    return {parts[i].replace("`", ""): parts[i + 1] for i in range(1, len(parts), 2)}
+    parts = re.split(rf"^(#{{1,{level}}}) (.+)$", text, flags=re.M)
+    return {parts[i + 1].replace("`", ""): parts[i + 2] for i in range(1, len(parts), 3) if len(parts[i]) == level}
 
 
 def rows(text):

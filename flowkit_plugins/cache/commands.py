@@ -1,23 +1,15 @@
-"""``flowkit cache``: look at what is kept, take it out, check it, and tidy up."""
+"""``flowkit cache``: the words of it. What they do is in :mod:`.actions`, imported when one is used."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import click
 
-from flowkit.errors import SelectionError, UsageError
-from flowkit_plugins.cache import damage, export, gc, tables
-from flowkit_plugins.cache.shelf import Shelf, opened
-from flowkit_plugins.cache.sizes import shown
-from flowkit_plugins.cache.stored import fetch
+_HELP = """Look at what is kept of earlier runs, take it out, check it, and tidy up.
 
-DAMAGED = 1
-
-Command = Callable[..., None]
+NODE is m.py::task, or m.py::task[id] for an element of a mapped task. TARGET may also be a module
+or a folder."""
 
 
 def group() -> click.Group:
@@ -25,10 +17,43 @@ def group() -> click.Group:
     cache = click.Group(
         "cache", help=_HELP, short_help="Look at kept results, take them out, tidy up."
     )
+    for name, text, parameters in _commands():
+        command = click.Command(name, callback=_later(name), params=list(parameters), help=text)
+        cache.add_command(command)
+    return cache
+
+
+def _commands() -> Sequence[tuple[str, str, Sequence[click.Parameter]]]:
+    """Return the name, the help and the parameters of each command."""
     node = click.Argument(["node"], metavar="NODE")
+    nodes = click.Argument(["nodes"], metavar="NODE...", nargs=-1, required=True)
     target = click.Argument(["target"], metavar="[TARGET]", required=False)
-    some = click.Argument(["nodes"], metavar="NODE...", nargs=-1, required=True)
-    values = [
+    file = click.Option(
+        ["-o", "--output", "file"],
+        metavar="FILE",
+        help="A .pkl, .json, .csv, .parquet or .npy file.",
+    )
+    delete = click.Option(["--delete"], is_flag=True, help="Remove what is damaged.")
+    dry = click.Option(["--dry-run", "dry"], is_flag=True, help="Only say what would go.")
+    yes = click.Option(["--yes", "-y"], is_flag=True, help="Do not ask.")
+    accept = "Keep results although their code changed: they are still right."
+    return (
+        ("ls", "List the nodes that have a result.", [target]),
+        ("stat", "Say what each task takes.", [target]),
+        ("get", "Show a node's value, or write it to a file.", [node, file]),
+        ("why", "Say whether a run would reuse a node's result, and why.", [node, *_values()]),
+        ("accept", accept, [nodes, *_values()]),
+        ("pin", "Keep results from gc.", [nodes]),
+        ("unpin", "Leave results to gc again.", [nodes]),
+        ("verify", "Read every stored value; check its signature and checksums.", [delete]),
+        ("gc", "Remove what max_size, max_age and keep_last leave no room for.", [dry]),
+        ("clear", "Remove results: all, or those of TARGET.", [target, yes]),
+    )
+
+
+def _values() -> list[click.Parameter]:
+    """Return the options that say what a run would be given."""
+    return [
         click.Option(
             ["-P", "typed"], multiple=True, metavar="NAME=VALUE", help="Give a parameter its value."
         ),
@@ -39,233 +64,17 @@ def group() -> click.Group:
             ["-O", "overrides"],
             multiple=True,
             metavar="NAME=OVERRIDE",
-            help="Replace a task or value.",
+            help="Replace a task, resource or parameter.",
         ),
     ]
-    out = click.Option(
-        ["-o", "--output", "file"], metavar="FILE", help=f"A file: {', '.join(export.SUFFIXES)}."
-    )
-    dry = click.Option(["--dry-run", "dry"], is_flag=True, help="Only say what would go.")
-    delete = click.Option(["--delete"], is_flag=True, help="Remove what is damaged.")
-    yes = click.Option(["--yes", "-y"], is_flag=True, help="Do not ask.")
-    for name, callback, params, text in (
-        ("ls", ls, [target], "List the nodes that have a result."),
-        ("stat", stat, [target], "Say what each task takes."),
-        ("get", get, [node, out], "Show a node's value, or write it to a file."),
-        ("why", why, [node, *values], "Say whether a run would reuse a node's result, and why."),
-        (
-            "accept",
-            accept,
-            [some, *values],
-            "Keep results although their code changed: they are still right.",
-        ),
-        ("pin", pin, [some], "Keep results from gc."),
-        ("unpin", unpin, [some], "Leave results to gc again."),
-        (
-            "verify",
-            verify,
-            [delete],
-            "Read every stored value and check its signature and checksums.",
-        ),
-        ("gc", collect, [dry], "Remove what max_size, max_age and keep_last leave no room for."),
-        (
-            "clear",
-            clear,
-            [click.Argument(["task"], metavar="[TASK]", required=False), yes],
-            "Remove results.",
-        ),
-    ):
-        cache.add_command(click.Command(name, callback=callback, params=list(params), help=text))
-    return cache
 
 
-_HELP = """Look at what is kept of earlier runs, take it out, check it, and tidy up.
+def _later(name: str) -> Callable[..., None]:
+    """Return what imports and calls the action of a command: most calls of flowkit are for others."""
 
-NODE is m.py::task, or m.py::task[id] for an element of a mapped task. TARGET may also be a module
-or a folder."""
+    def act(**given: object) -> None:
+        from flowkit_plugins.cache import actions
 
+        actions.ACTIONS[name](**given)
 
-def _none(shelf: Shelf) -> bool:
-    """Whether there is no store yet; then that is said."""
-    if not shelf.exists:
-        click.echo(f"no results are kept in {shelf.place} yet")
-    return not shelf.exists
-
-
-def ls(target: str | None) -> None:
-    """List nodes."""
-    with opened(target) as shelf:
-        if _none(shelf):
-            return
-        entries = shelf.under(target)
-        lines = list(tables.listed(entries, shelf.traces.pins().keys(), shelf.now))
-        _print(lines or [f"no results are kept in {shelf.place}"])
-
-
-def stat(target: str | None) -> None:
-    """Say what tasks take."""
-    with opened(target) as shelf:
-        if _none(shelf):
-            return
-        names = None if target is None else {entry.task for entry in shelf.under(target)}
-        _print(tables.sized(gc.look(shelf), names))
-
-
-def get(node: str, file: str | None) -> None:
-    """Show a value, or write it to a file."""
-    with opened(node) as shelf:
-        value = fetch(shelf, shelf.one(node))
-    if file is not None:
-        export.save(value, Path(file))
-        return
-    text = export.text(value)
-    if isinstance(text, bytes):
-        sys.stdout.flush()
-        sys.stdout.buffer.write(text)
-        sys.stdout.buffer.flush()
-    else:
-        click.echo(text)
-
-
-def why(node: str, **given: Any) -> None:
-    """Say what a run would do to a node, and why."""
-    from flowkit.session import Session
-    from flowkit_plugins.cache import accept as accept_
-
-    if "::" not in node:
-        raise SelectionError(
-            f"{node!r} names no task", remedy="Write m.py::task or m.py::task[id]."
-        )
-    session = Session([node])
-    try:
-        with opened(node) as shelf:
-            _print(accept_.why(session, shelf, node, accept_.Given(**given)))
-    finally:
-        session.close()
-
-
-def accept(nodes: Sequence[str], **given: Any) -> None:
-    """Write the last records of nodes under their keys of now."""
-    from flowkit.session import Session
-    from flowkit_plugins.cache import accept as accept_
-
-    with opened(nodes[0]) as shelf:
-        entries = [entry for node in nodes for entry in shelf.find(node)]
-        wanted = {entry.node: entry.last for entry in entries}
-        session = Session(list(nodes))
-        try:
-            result = accept_.accept(session, shelf, wanted, accept_.Given(**given))
-        finally:
-            session.close()
-    for node in result.stamped:
-        click.echo(f"accepted {node}")
-    for node in result.fine:
-        click.echo(f"{node} is reused as it is")
-    for node, reason in result.refused.items():
-        click.echo(f"not accepted: {node}: {reason}", err=True)
-    if result.refused:
-        sys.exit(1)
-
-
-def pin(nodes: Sequence[str]) -> None:
-    """Keep results from gc."""
-    with opened(nodes[0]) as shelf:
-        for entry in [e for node in nodes for e in shelf.find(node)]:
-            if entry.trace is None:
-                click.echo(f"{entry.node}: its result is not kept any more", err=True)
-                continue
-            shelf.traces.pin(entry.last.key, entry.node)
-            click.echo(f"pinned {entry.node}")
-
-
-def unpin(nodes: Sequence[str]) -> None:
-    """Leave results to gc again: the present ones, and earlier ones of the same nodes."""
-    with opened(nodes[0]) as shelf:
-        pins = shelf.traces.pins()
-        for entry in [e for node in nodes for e in shelf.find(node)]:
-            keys = [
-                key for key, note in pins.items() if key == entry.last.key or note == entry.node
-            ]
-            for key in keys:
-                shelf.traces.unpin(key)
-            click.echo(f"unpinned {entry.node}" if keys else f"{entry.node} was not pinned")
-
-
-def verify(delete: bool) -> None:
-    """Read every blob."""
-    with opened() as shelf:
-        if _none(shelf):
-            return
-        found = damage.look(shelf)
-        for blob in found.bad:
-            users = ", ".join(blob.nodes[:3]) + (" …" if len(blob.nodes) > 3 else "")
-            click.echo(f"damaged: {users or blob.name}: {blob.problem}")
-        bad = len(found.bad)
-        click.echo(
-            f"read {found.read} values, {shown(found.bytes)}: {f'{bad} damaged' if bad else 'all are sound'}"
-        )
-        if not bad:
-            return
-        if delete:
-            damage.delete(shelf, found)
-            click.echo(f"removed {bad}; the tasks run again when they are next needed")
-        else:
-            click.echo("flowkit cache verify --delete removes them; the tasks then run again")
-    sys.exit(DAMAGED)
-
-
-def collect(dry: bool) -> None:
-    """Mark and sweep."""
-    with opened() as shelf:
-        if _none(shelf):
-            return
-        policy = gc.policy_of(shelf)
-        marked = gc.mark(gc.look(shelf), policy, shelf.needed(), shelf.now)
-        swept = None if dry else gc.sweep(shelf, marked)
-        _print(tables.swept(marked, dry=dry))
-        if swept is not None and swept.files:
-            click.echo(
-                f"removed {swept.files} files that belonged to nothing, {shown(swept.bytes)}"
-            )
-        if swept is not None and swept.locks:
-            click.echo(f"removed {swept.locks} locks that killed runs left")
-        if policy.max_size is not None and marked.after > policy.max_size:
-            over = shown(marked.after - policy.max_size)
-            click.echo(
-                f"still {over} over max_size: the rest is pinned, needed by kept runs, or younger than an hour"
-            )
-
-
-def clear(task: str | None, yes: bool) -> None:
-    """Remove results: all, or those of a folder, a flow, a task or a node."""
-    with opened(task) as shelf:
-        if _none(shelf):
-            return
-        if task is None:
-            _ask(yes, f"Remove all results in {shelf.place}?")
-            shelf.close()
-            damage.clear_all(shelf)
-            click.echo(f"removed all results in {shelf.place}")
-            return
-        entries = shelf.under(task)
-        nodes = {entry.node for entry in entries}
-        keys = {entry.last.key for entry in entries}
-        kept = gc.look(shelf)
-        going = [trace for trace in kept.traces if trace.node in nodes or trace.key in keys]
-        _ask(yes, f"Remove {len(going)} results of {task}?")
-        rows = {row for trace in going for row in gc.rows_of(trace)} & kept.sizes.keys()
-        gc.remove(shelf, [trace.key for trace in going], rows)
-        click.echo(f"removed {len(going)} results of {task}")
-
-
-def _ask(yes: bool, question: str) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError(f"{question} Nobody is there to answer", remedy="Say --yes.")
-    click.confirm(question, abort=True)
-
-
-def _print(lines: Any) -> None:
-    for line in lines:
-        click.echo(line)
+    return act

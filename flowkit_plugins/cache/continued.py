@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from flowkit.services import Continuation, Needs
 from flowkit.scheduler import Node
+from flowkit.services import Continuation, Needs
 from flowkit.values import Handle, ValueMissing
 from flowkit_plugins.cache.faults import Miss, StoreError
 from flowkit_plugins.cache.keys import Known, TaskPlan, hashed, stored_parts
@@ -85,12 +85,21 @@ class Continued:
             return f"changed since run {self._before.run}: its code or inputs"
         return otherwise
 
-    def wrapped(self, trace: Trace, known: Known | None, plan: TaskPlan, counted: dict[str, str]) -> Trace:
+    def wrapped(
+        self, trace: Trace, known: Known | None, plan: TaskPlan, counted: dict[str, str]
+    ) -> Trace:
         """Return a trace as one that only a run which continues this one will look at."""
-        body: dict[str, Any] = {"run": self._run, "was": trace.kind, "why": json.loads(stored_parts(plan, counted))}
+        body: dict[str, Any] = {
+            "run": self._run,
+            "was": trace.kind,
+            "why": json.loads(stored_parts(plan, counted)),
+        }
         if known is not None:
             body["parts"] = dict(known.parts)
-            body["elements"] = {part or "": [list(ids), list(found)] for part, (ids, found) in known.elements.items()}
+            body["elements"] = {
+                part or "": [list(ids), list(found)]
+                for part, (ids, found) in known.elements.items()
+            }
         return trace._replace(kind=PRIVATE, body=json.dumps(body, separators=(",", ":")))
 
 

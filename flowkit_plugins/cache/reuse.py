@@ -14,17 +14,17 @@ from flowkit.clock import Clock
 from flowkit.digests import Digest, FileMemory, Undigestible, digest_with_facts, small
 from flowkit.durations import words
 from flowkit.elements import elements_of
+from flowkit.filefacts import digest_file
 from flowkit.graph import BoundTask
 from flowkit.hookspecs import Kept, Later, Stale, hookimpl
 from flowkit.hookspecs import Known as KnownNode
 from flowkit.inputs import Inputs, part_of
-from flowkit.filefacts import digest_file
 from flowkit.reports import Attempt, RunInfo, RunReport, current_attempt
 from flowkit.scheduler import Node
 from flowkit.values import Handle, ValueMissing
 from flowkit_plugins.cache import files as files_
 from flowkit_plugins.cache.continued import Continued
-from flowkit_plugins.cache.faults import NO_RECORD, Miss, StoreError, Unstorable
+from flowkit_plugins.cache.faults import NO_RECORD, Miss, Unstorable
 from flowkit_plugins.cache.fingerprint import Fingerprinter
 from flowkit_plugins.cache.keys import Keys, Known, TaskPlan, Uncertain, environment, stored_parts
 from flowkit_plugins.cache.ranges import Right
@@ -113,7 +113,7 @@ class Reuse:
             for element in task.elements:
                 self._sources.setdefault(element.axis.source, set()).add(element.axis.part)
 
-    @hookimpl(trylast=True)
+    @hookimpl(tryfirst=True)  # what it has to say belongs into everybody's report
     def flowkit_run_ended(self, report: RunReport) -> None:
         """Write what is still to be written, and say what could not be."""
         for _, flight in list(self._pending.values()):

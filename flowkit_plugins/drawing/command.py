@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from flowkit.errors import OptionError
-from flowkit_plugins.drawing.model import TIMES, Drawing, draw
+
+if TYPE_CHECKING:
+    from flowkit_plugins.drawing.model import Drawing
 
 _SUFFIXES = {
     ".txt": "text",
@@ -79,6 +82,7 @@ def collected(
         FlowError: Something is wrong with them.
     """
     from flowkit.cli import open_session
+    from flowkit_plugins.drawing.model import draw
 
     session = open_session(targets, plugins)
     try:
@@ -119,6 +123,8 @@ def _kind_of(file: str | None) -> str:
 
 def _shows_lines() -> bool:
     """Whether the screen can show what the text is drawn with."""
+    from flowkit_plugins.drawing.model import TIMES
+
     try:
         f"↓⇣├┄│{TIMES}".encode(sys.stdout.encoding or "utf-8")
     except (UnicodeEncodeError, LookupError):

@@ -73,7 +73,12 @@ def flowkit_run_options() -> Sequence[Flag]:
 def flowkit_settings() -> Sequence[Option]:
     """Declare ``[tool.flowkit.history]``."""
     return [
-        Option(name="history.dir", type="a folder", help="Where the history is; .flowkit below the root.", convert=_folder),
+        Option(
+            name="history.dir",
+            type="a folder",
+            help="Where the history is; .flowkit below the root.",
+            convert=_folder,
+        ),
         Option(
             name="history.keep",
             type="a duration, or forever",
@@ -103,7 +108,6 @@ class _Session:
         from flowkit_plugins.history.before import Durations
         from flowkit_plugins.history.reading import History
         from flowkit_plugins.history.recorder import Recorder
-        from flowkit_plugins.history.resume import ByHand, wanted
 
         self._session = session
         flags = session.flags
@@ -113,11 +117,15 @@ class _Session:
         self._resumed = None
         asked = flags.get("resume")
         if asked is not None and asked is not False:
+            from flowkit_plugins.history.resume import ByHand, wanted
+
             self._resumed = wanted(session, self._history, asked)
             if self._resumed is None:
                 self._told.append("resume: there is no earlier run of this flow; this is a new one")
             else:
-                self._told.append(f"resume: continues run {self._resumed.run}, which {_ended(self._resumed.row.status)}")
+                self._told.append(
+                    f"resume: continues run {self._resumed.run}, which {_ended(self._resumed.row.status)}"
+                )
                 session.services[Continuation] = self._resumed
                 if self._resumed.repairs:
                     session.plugins.register(ByHand(self._resumed.repairs), "history:by hand")
@@ -132,7 +140,9 @@ class _Session:
         if not flags.get("no_history"):
             session.services[Needs] = Kept(self._history)
             keep = session.settings["history.keep"]
-            recorder = Recorder(session, file, keep=keep, resumed=self._resumed, durations=durations)
+            recorder = Recorder(
+                session, file, keep=keep, resumed=self._resumed, durations=durations
+            )
             session.plugins.register(recorder, "history:recorder")
 
     @hookimpl
@@ -187,7 +197,12 @@ class _Session:
 
 
 def _ended(status: str) -> str:
-    words = {"ok": "ended well", "lost": "was lost", "killed": "was killed", "interrupted": "was interrupted"}
+    words = {
+        "ok": "ended well",
+        "lost": "was lost",
+        "killed": "was killed",
+        "interrupted": "was interrupted",
+    }
     return words.get(status, status)
 
 

@@ -63,7 +63,7 @@ class Durations:
         with self._lock:
             if not self._left:
                 return None
-            return max(sum(self._left.values()) / self._slots, max(self._left.values()))
+            return max(sum(self._left.values()) / self._slots, *self._left.values())
 
     def ended(self, reports: Iterable[NodeReport]) -> None:
         """Take in that nodes of the run ended."""

@@ -1,299 +1,121 @@
-"""``flowkit runs``, ``show``, ``logs``, ``why``, ``set`` and ``repro``."""
+"""The commands ``runs``, ``show``, ``logs``, ``why``, ``set`` and ``repro``, as click knows them.
+
+Every start of the command line makes these, so nothing is imported here that only one of them needs.
+"""
 
 from __future__ import annotations
 
-import getpass
-import json
-import sys
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from flowkit import settings
-from flowkit.durations import seconds, words
-from flowkit.errors import FlowkitError, OptionError, SelectionError, UsageError, did_you_mean
-from flowkit_plugins.history import file_of, flowkit_settings, printing
-from flowkit_plugins.history.databases import SPAN, open_to_write, transaction, trouble
-from flowkit_plugins.history.reading import History, HistoryError, NodeEnd, RunRow
-from flowkit_plugins.history.telling import matching, told
-from flowkit_plugins.history.tree import tasks_of
+from flowkit.errors import FlowkitError
 
 RUN_HELP = "RUN is an id, the beginning of one, last, or last-failed."
-_ROOT = click.Option(["--root", "root"], metavar="FOLDER", default=".", help="Whose history; found from here upwards.")
+_ROOT = click.Option(
+    ["--root", "root"],
+    metavar="FOLDER",
+    default=".",
+    help="Whose history; found from here upwards.",
+)
 _JSON = click.Option(["--json", "as_json"], is_flag=True, help="As JSON.")
 
 
 def commands() -> Sequence[click.Command]:
     """Return the commands."""
-    return [
-        _command(
-            runs, "List runs, the newest first.", click.Argument(["flow"], required=False, default=""),
-            click.Option(["--status"], multiple=True, metavar="WORD", help="ok, failed, interrupted, killed, lost, crashed, running."),
-            click.Option(["--since"], metavar="DURATION", help="Only those that began since then: 2d."),
-            click.Option(["-n", "most"], type=int, default=20, help="How many; 20."),
-            click.Option(["--all", "children"], is_flag=True, help="Those that tasks of other runs started, too."), _JSON, _ROOT,
-        ),
-        _command(
-            show, f"Show what a run did. {RUN_HELP}", _run(required=False),
-            click.Option(["-v", "--verbose"], is_flag=True, help="Every element of mapped tasks."), _JSON, _ROOT,
-        ),
-        _command(
-            logs, f"Show what the nodes of a run printed, and why they failed. {RUN_HELP}", _run(required=False),
-            click.Argument(["node"], required=False, default=""),
-            click.Option(["-f", "--follow"], is_flag=True, help="Go on until the run ends."), _ROOT,
-        ),
-        _command(
-            why, "Say what happened to a node, in words.", click.Argument(["node"]), _run(required=False), _ROOT,
-        ),
-        _command(
-            set_, f"Say by hand how a node of a run shall have ended, for --resume. {RUN_HELP}", _run(required=True),
-            click.Argument(["node"]),
-            click.Option(["--value"], metavar="JSON", help="It succeeded with this value (JSON, else text)."),
-            click.Option(["--skip"], is_flag=False, flag_value="skipped by hand", metavar="[REASON]", help="It was skipped."),
-            click.Option(["--fail"], is_flag=False, flag_value="failed by hand", metavar="[REASON]", help="It failed."), _ROOT,
-            name="set",
-        ),
-        _command(
-            repro, "Write a pytest file that calls a node of a run with its stored inputs, and ends as the node did.",
-            click.Argument(["which"], metavar="RUN::NODE"),
-            click.Option(["-o", "--output", "output"], metavar="FILE", help="Where to; test_<task>_<run>.py."), _ROOT,
-        ),
-    ]  # fmt: skip
+    return [_runs(), _show(), _logs(), _why(), _set(), _repro()]
 
 
-def _command(call: Callable[..., None], text: str, *params: click.Parameter, name: str = "") -> click.Command:
-    def guarded(**given: Any) -> None:
+def _runs() -> click.Command:
+    words = "ok, failed, interrupted, killed, lost, crashed, running."
+    return _command(
+        "runs",
+        "List runs, the newest first.",
+        click.Argument(["flow"], required=False, default=""),
+        click.Option(["--status"], multiple=True, metavar="WORD", help=words),
+        click.Option(["--since"], metavar="DURATION", help="Only those that began since then: 2d."),
+        click.Option(["-n", "most"], type=int, default=20, help="How many; 20."),
+        click.Option(["--all", "children"], is_flag=True, help="Those that tasks started, too."),
+        _JSON,
+    )
+
+
+def _show() -> click.Command:
+    return _command(
+        "show",
+        f"Show what a run did. {RUN_HELP}",
+        _run(required=False),
+        click.Option(["-v", "--verbose"], is_flag=True, help="Every element of mapped tasks."),
+        _JSON,
+    )
+
+
+def _logs() -> click.Command:
+    return _command(
+        "logs",
+        f"Show what the nodes of a run printed, and why they failed. {RUN_HELP}",
+        _run(required=False),
+        click.Argument(["node"], required=False, default=""),
+        click.Option(["-f", "--follow"], is_flag=True, help="Go on until the run ends."),
+    )
+
+
+def _why() -> click.Command:
+    return _command(
+        "why",
+        "Say what happened to a node, in words.",
+        click.Argument(["node"]),
+        _run(required=False),
+    )
+
+
+def _set() -> click.Command:
+    return _command(
+        "set",
+        f"Say by hand how a node of a run shall have ended, for --resume. {RUN_HELP}",
+        _run(required=True),
+        click.Argument(["node"]),
+        click.Option(["--value"], metavar="JSON", help="It succeeded with this (JSON, else text)."),
+        _reason("--skip", "skipped by hand", "It was skipped."),
+        _reason("--fail", "failed by hand", "It failed."),
+    )
+
+
+def _reason(flag: str, alone: str, text: str) -> click.Option:
+    return click.Option([flag], is_flag=False, flag_value=alone, metavar="[REASON]", help=text)
+
+
+def _repro() -> click.Command:
+    return _command(
+        "repro",
+        "Write a pytest file that calls a node of a run with its stored inputs, and ends as the node did.",
+        click.Argument(["which"], metavar="RUN::NODE"),
+        click.Option(["-o", "--output"], metavar="FILE", help="Where to; test_<node>_<run>.py."),
+    )
+
+
+def _command(name: str, text: str, *params: click.Parameter) -> click.Command:
+    def call(**given: Any) -> None:
+        from flowkit_plugins.history import actions
+        from flowkit_plugins.history.databases import HistoryError
+
         try:
-            call(**given)
+            getattr(actions, f"{name}_" if name == "set" else name)(**given)
         except HistoryError as error:
             raise FlowkitError(str(error)) from None
 
-    short = text.partition(". RUN")[0].partition(". ")[0].rstrip(".") + "."
-    return click.Command(name or call.__name__, callback=guarded, params=list(params), help=text, short_help=short)
+    short = text.removesuffix(RUN_HELP).strip()
+    return click.Command(name, callback=call, params=[*params, _ROOT], help=text, short_help=short)
 
 
 def _run(*, required: bool) -> click.Argument:
-    return click.Argument(["run"], required=required, default=None if required else "last", shell_complete=_complete)
+    default = None if required else "last"
+    return click.Argument(["run"], required=required, default=default, shell_complete=_complete)
 
 
 def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Return the ids of the last runs, for the shell."""
-    try:
-        listed = _history(".").listed(most=50)
-    except (HistoryError, UsageError, OSError):
-        return []
-    return [name for name in ("last", "last-failed", *(run.id for run in listed)) if name.startswith(incomplete)]
+    from flowkit_plugins.history import actions
 
-
-def _history(root: str) -> History:
-    found = settings.find([Path(root).resolve()])
-    found.check(flowkit_settings())
-    return History(file_of(found.root, found["history.dir"]))
-
-
-# --- runs -------------------------------------------------------------------------------------
-
-
-def runs(
-    flow: str, status: Sequence[str], since: str | None, most: int, children: bool, as_json: bool, root: str
-) -> None:
-    """List runs."""
-    history = _history(root)
-    after = None
-    if since is not None:
-        try:
-            after = time.time() - seconds(since)
-        except ValueError as error:
-            raise OptionError(f"--since {since}: {error}") from None
-    path = _flow(history, flow) if flow else ""
-    listed = history.listed(flow=path, status=status, since=after, most=most, children=children)
-    counted = [(run, history.counts(run)) for run in listed]
-    history.close()
-    if as_json:
-        click.echo("\n".join(json.dumps(printing.run_as_json(run, counts)) for run, counts in counted))
-        return
-    if not counted:
-        click.echo(f"no runs in {history.file}" if not (flow or status or since) else "no such runs")
-    for line in printing.run_lines(counted):
-        click.echo(line)
-
-
-def _flow(history: History, text: str) -> str:
-    known = history.flows()
-    for path, file, module in known:
-        if text in (path, module) or (file is not None and Path(text).resolve() == Path(file)):
-            return path
-    named = [path for path, _, _ in known if Path(path).stem == text]
-    if named:
-        return named[0]
-    names = [path for path, _, _ in known]
-    raise SelectionError(f"no run of a flow {text!r}", known=f"flows: {', '.join(names) or 'none'}", remedy=did_you_mean(text, names, "Name one of these."))
-
-
-# --- show, logs, why --------------------------------------------------------------------------
-
-
-def show(run: str, verbose: bool, as_json: bool, root: str) -> None:
-    """Show what a run did."""
-    history = _history(root)
-    row = history.find(run)
-    story = printing.Story(
-        row, history.details(row), history.details(row, "end"),
-        tasks_of(history.graph(row), history.nodes(row), history.running(row)),
-        [attempt for _, attempt in history.attempts(row)], history.repairs(row), history.children(row),
-    )  # fmt: skip
-    history.close()
-    if as_json:
-        click.echo(json.dumps(story.as_json(), indent=2))
-        return
-    sys.stdout.write("\n".join(story.lines(verbose=verbose)) + "\n")
-
-
-def logs(run: str, node: str, follow: bool, root: str) -> None:
-    """Show what nodes printed."""
-    history = _history(root)
-    row = history.find(run)
-    after, shown = 0, False
-    while True:
-        found = history.attempts(row, after)
-        wanted = set(matching(node, [a.node for _, a in found])) if node else None
-        for at, attempt in found:
-            after = at + 1
-            if wanted is None or attempt.node in wanted:
-                lines = printing.log_lines(attempt)
-                shown = shown or bool(lines)
-                for line in lines:
-                    click.echo(line)
-        row = history.run(row.id) or row
-        if not follow or (row.status != "running" and not found):
-            break
-        time.sleep(0.2)
-    if not shown:
-        names = [n.node for n in history.nodes(row)]
-        if node and not matching(node, names):
-            raise _unknown(node, row, names)
-        click.echo(f"{node or f'run {row.id}'} printed nothing")
-    history.close()
-
-
-def why(node: str, run: str, root: str) -> None:
-    """Say what happened to a node."""
-    history = _history(root)
-    row = history.find(run)
-    nodes = history.nodes(row)
-    tasks = tasks_of({}, nodes, history.running(row))
-    ends = {end.node: end for task in tasks for end in task.nodes}
-    found = _matching(node, row, list(ends))
-    attempts = [attempt for _, attempt in history.attempts(row)]
-    repairs = {repair.node: repair for repair in history.repairs(row)}
-    history.close()
-    ago = printing.ago(row.started)
-    for name in found[:10]:
-        for line in told(ends[name], row, ago, nodes, attempts, repairs.get(name)):
-            click.echo(line)
-    if len(found) > 10:
-        click.echo(f"… and {len(found) - 10} more: name one of them")
-
-
-def _matching(text: str, row: RunRow, names: Sequence[str]) -> list[str]:
-    found = matching(text, names)
-    if not found:
-        raise _unknown(text, row, names)
-    return found
-
-
-def _unknown(text: str, row: RunRow, names: Sequence[str]) -> SelectionError:
-    return SelectionError(
-        f"run {row.id} has no node {text!r}",
-        known=f"it has {len(names)}: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}",
-        remedy=did_you_mean(text, [n.partition("::")[2] for n in names[:2000]], f"flowkit show {row.id} lists them."),
-    )
-
-
-# --- set, repro -------------------------------------------------------------------------------
-
-
-def set_(run: str, node: str, value: str | None, skip: str | None, fail: str | None, root: str) -> None:
-    """Note a repair by hand."""
-    given = [(what, text) for what, text in (("value", value), ("skip", skip), ("fail", fail)) if text is not None]
-    if len(given) != 1:
-        raise OptionError("flowkit set: says nothing, or too much", remedy="Give one of --value JSON, --skip and --fail.")
-    what, text = given[0]
-    history = _history(root)
-    row = history.find(run)
-    if row.status == "running":
-        raise SelectionError(f"run {row.id} is still running", remedy="Wait for it, or stop it.")
-    name = _node_to_set(history, row, node)
-    before = len(history.repairs(row))
-    history.close()
-    if what == "value":
-        try:
-            text = json.dumps(json.loads(text))
-        except ValueError:
-            text = json.dumps(text)
-    _write_repair(history.file, row, name, what, text)
-    click.echo(f"{name} of run {row.id}: {what} {text}" + ("" if not before else ", instead of what was set before"))
-    click.echo(f"flowkit run … --resume={row.id} takes it from there")
-
-
-def _node_to_set(history: History, row: RunRow, text: str) -> str:
-    nodes: list[NodeEnd] = history.nodes(row)
-    names = [n.node for n in nodes]
-    names += [key for key in history.graph(row).get("keys", ()) if key and key not in names]
-    found = [n for n in matching(text, names) if n == text or n.partition("::")[2] == text]
-    if len(found) == 1:
-        return found[0]
-    flows = {n.partition("::")[0] for n in names}
-    if "[" in text and len(flows) == 1:  # an element that the run did not come to
-        return text if "::" in text else f"{flows.pop()}::{text}"
-    raise _unknown(text, row, names)
-
-
-def _write_repair(file: Path, row: RunRow, node: str, what: str, text: str) -> None:
-    import sqlite3
-
-    try:
-        connection = open_to_write(file, 5.0)
-        try:
-            with transaction(connection):
-                first = row.number * SPAN
-                ((at,),) = connection.execute(
-                    "SELECT coalesce(max(at) + 1, ?) FROM repairs WHERE at BETWEEN ? AND ?", (first, first, first + SPAN - 1)
-                ).fetchall()
-                connection.execute(
-                    "INSERT INTO repairs VALUES (?, ?, ?, ?, ?, ?)", (at, node, what, text, time.time(), _who())
-                )
-        finally:
-            connection.close()
-    except (OSError, sqlite3.Error) as error:
-        raise trouble(error, file) from error
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "somebody"
-
-
-def repro(which: str, output: str | None, root: str) -> None:
-    """Write a test that ends as a node did."""
-    from flowkit_plugins.history.repro import write
-
-    run, colons, node = which.partition("::")
-    if not colons:
-        raise OptionError(f"{which}: no '::'", remedy="Write RUN::NODE, as in flowkit repro last-failed::clean.")
-    history = _history(root)
-    row = history.find(run)
-    names = [n.node for n in history.nodes(row)]
-    found = _matching(node, row, names)
-    if len(found) > 1:
-        raise SelectionError(f"{node!r} is {len(found)} nodes of run {row.id}", known=", ".join(found[:5]), remedy="Name one of them.")
-    for line in write(history, row, found[0], Path(output) if output else None):
-        click.echo(line)
-
-
-
+    return actions.ids(incomplete)

@@ -18,31 +18,48 @@ SPAN = 1 << 32
 """Rowids that each run has."""
 
 TABLES = (
-    "CREATE TABLE runs (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, flow TEXT NOT NULL,"
-    " status TEXT NOT NULL, started REAL NOT NULL, ended REAL, parent TEXT, continues TEXT,"
-    " pid INTEGER NOT NULL, process TEXT NOT NULL, graph TEXT, counts TEXT, scheduled TEXT)",
+    (
+        "CREATE TABLE runs (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, flow TEXT NOT NULL,"
+        " status TEXT NOT NULL, started REAL NOT NULL, ended REAL, parent TEXT, continues TEXT,"
+        " pid INTEGER NOT NULL, process TEXT NOT NULL, graph TEXT, counts TEXT, scheduled TEXT)"
+    ),
     "CREATE INDEX runs_by_status ON runs (status, number)",
     "CREATE INDEX runs_by_graph ON runs (graph)",
     "CREATE INDEX runs_by_parent ON runs (parent) WHERE parent IS NOT NULL",
-    "CREATE TABLE details (number INTEGER NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,"
-    " PRIMARY KEY (number, kind)) WITHOUT ROWID",
+    (
+        "CREATE TABLE details (number INTEGER NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,"
+        " PRIMARY KEY (number, kind)) WITHOUT ROWID"
+    ),
     "CREATE TABLE flows (flow TEXT PRIMARY KEY, file TEXT, module TEXT) WITHOUT ROWID",
     "CREATE TABLE runs_of (flow TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (flow, number)) WITHOUT ROWID",
     "CREATE TABLE graphs (hash TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE nodes (at INTEGER PRIMARY KEY, node TEXT NOT NULL, word TEXT NOT NULL, reason TEXT,"
-    " key TEXT, started REAL, took REAL, tries INTEGER NOT NULL)",
-    "CREATE TABLE attempts (at INTEGER PRIMARY KEY, node TEXT NOT NULL, number INTEGER NOT NULL,"
-    " kind TEXT NOT NULL, started REAL, took REAL, error TEXT, traceback TEXT, arguments TEXT,"
-    " sections TEXT, again TEXT)",
+    (
+        "CREATE TABLE nodes (at INTEGER PRIMARY KEY, node TEXT NOT NULL, word TEXT NOT NULL, reason TEXT,"
+        " key TEXT, started REAL, took REAL, tries INTEGER NOT NULL)"
+    ),
+    (
+        "CREATE TABLE attempts (at INTEGER PRIMARY KEY, node TEXT NOT NULL, number INTEGER NOT NULL,"
+        " kind TEXT NOT NULL, started REAL, took REAL, error TEXT, traceback TEXT, arguments TEXT,"
+        " sections TEXT, again TEXT)"
+    ),
     "CREATE TABLE running (at INTEGER PRIMARY KEY, node TEXT NOT NULL, number INTEGER NOT NULL, started REAL)",
-    "CREATE TABLE failed (flow TEXT NOT NULL, node TEXT NOT NULL, number INTEGER NOT NULL,"
-    " PRIMARY KEY (flow, node)) WITHOUT ROWID",
-    "CREATE TABLE repairs (at INTEGER PRIMARY KEY, node TEXT NOT NULL, what TEXT NOT NULL, value TEXT,"
-    " made REAL NOT NULL, who TEXT NOT NULL)",
+    (
+        "CREATE TABLE failed (flow TEXT NOT NULL, node TEXT NOT NULL, number INTEGER NOT NULL,"
+        " PRIMARY KEY (flow, node)) WITHOUT ROWID"
+    ),
+    (
+        "CREATE TABLE repairs (at INTEGER PRIMARY KEY, node TEXT NOT NULL, what TEXT NOT NULL, value TEXT,"
+        " made REAL NOT NULL, who TEXT NOT NULL)"
+    ),
 )
 
 OF_A_RUN = ("nodes", "attempts", "running", "repairs")
 """Tables whose rows belong to one run."""
+
+
+def killed_marker(folder: Path, run: str) -> str:
+    """Return the file that says that a run was killed by a second Ctrl-C."""
+    return str(folder / f"killed-{run}")
 
 
 class HistoryError(Exception):
@@ -65,7 +82,11 @@ def trouble(error: BaseException, file: Path) -> HistoryError:
 def connect(file: Path, mode: str, timeout: float) -> sqlite3.Connection:
     """Open ``file`` by a URI that takes any path."""
     connection = sqlite3.connect(
-        f"{file.absolute().as_uri()}?{mode}", uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
+        f"{file.absolute().as_uri()}?{mode}",
+        uri=True,
+        timeout=timeout,
+        isolation_level=None,
+        check_same_thread=False,
     )
     connection.text_factory = lambda data: data.decode("utf-8", "replace")
     return connection

@@ -21,7 +21,7 @@ class Debugger:
         error = attempt.error
         if attempt.kind not in KINDS or attempt.again or error is None or attempt.final:
             return
-        import pdb  # noqa: T100 - that is what was asked for
+        import pdb  # noqa: T100
 
         place = _innermost_of_user(error.__traceback__, attempt)
         if place is None:

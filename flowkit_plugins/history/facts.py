@@ -25,7 +25,9 @@ GENERATOR = 0x20 | 0x200
 
 def facts_of(run: RunInfo, *, resumable: bool) -> dict[str, Any]:
     """Return what the journal notes of a run that begins, as JSON can hold it; no secret is in it."""
-    params = {name: parameter(name, value, run.given.get(name), run) for name, value in run.params.items()}
+    params = {
+        name: parameter(name, value, run.given.get(name), run) for name, value in run.params.items()
+    }
     secrets = [name for name, noted in params.items() if noted["secret"]]
     return {
         "command": run.mask(_without(secrets, run.command)),
@@ -37,7 +39,11 @@ def facts_of(run: RunInfo, *, resumable: bool) -> dict[str, Any]:
         "scheduled_at": run.scheduled_at.isoformat(),
         "zone": zone_of(run.scheduled_at),
         "params": params,
-        "options": {name: value for name, value in run.options.items() if _plain(value) and value not in (None, (), False)},
+        "options": {
+            name: value
+            for name, value in run.options.items()
+            if _plain(value) and value not in (None, (), False)
+        },
         "resumable": resumable,
         "versions": versions(),
         "commit": commit(run.root),
@@ -194,7 +200,11 @@ def shape(graph: Graph) -> tuple[str, str]:
         "keys": [task.key if task.given is None else "" for task in tasks],
         "ups": ups,
         "mapped": [i for i, task in enumerate(tasks) if task.axes],
-        "torn": {i: torn for i, task in enumerate(tasks) if task.resources and (torn := sorted(set(_torn_down(task))))},
+        "torn": {
+            i: torn
+            for i, task in enumerate(tasks)
+            if task.resources and (torn := sorted(set(_torn_down(task))))
+        },
     }
     body = json.dumps(found, separators=(",", ":"))
     return hashlib.sha256(body.encode()).hexdigest()[:32], body

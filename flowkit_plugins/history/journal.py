@@ -24,7 +24,15 @@ from flowkit.clock import Clock
 from flowkit.reports import BAD, Attempt, NodeReport, RunInfo, RunReport
 from flowkit.scheduler import Node
 from flowkit_plugins.history import facts, processes, rows
-from flowkit_plugins.history.databases import OF_A_RUN, SPAN, HistoryError, open_to_write, transaction, trouble
+from flowkit_plugins.history.databases import (
+    OF_A_RUN,
+    SPAN,
+    HistoryError,
+    killed_marker,
+    open_to_write,
+    transaction,
+    trouble,
+)
 
 GROUP_SECONDS = 0.05
 TICK = 1.0
@@ -37,7 +45,7 @@ AT_ONCE = 100
 """Rows in one statement: SQLite takes 999 values everywhere, and the interpreter's lock is asked for once."""
 
 _ROW = f"(?{', ?' * (rows.WIDTH - 1)})"
-_ATTEMPTS = f"INSERT INTO attempts VALUES (?{', ?' * 10})"
+_ATTEMPTS = f"INSERT INTO attempts VALUES (?{', ?' * 10})"  # noqa: S608
 
 
 class Journal:
@@ -179,11 +187,15 @@ class Journal:
         )  # fmt: skip
         ((number,),) = connection.execute("SELECT last_insert_rowid()").fetchall()
         self._first = number * SPAN
-        connection.execute("INSERT INTO details VALUES (?, 'begin', ?)", (number, json.dumps(self._details)))
+        connection.execute(
+            "INSERT INTO details VALUES (?, 'begin', ?)", (number, json.dumps(self._details))
+        )
         for flow in run.graph.flows:
             if self._parent is None:
                 connection.execute("INSERT INTO runs_of VALUES (?, ?)", (flow.path, number))
-            connection.execute("INSERT OR REPLACE INTO flows VALUES (?, ?, ?)", (flow.path, flow.file, flow.module))
+            connection.execute(
+                "INSERT OR REPLACE INTO flows VALUES (?, ?, ?)", (flow.path, flow.file, flow.module)
+            )
             found = connection.execute("SELECT flow, node FROM failed WHERE flow = ?", (flow.path,))
             self._was_failed.update(found.fetchall())
         name, shape = facts.shape(run.graph)
@@ -196,7 +208,11 @@ class Journal:
             item = queue.popleft()
             if type(item) is NodeReport:
                 reports.append(item)
-                if item.attempts and item.attempts[-1].sections and item.attempts[-1].kind == "success":
+                if (
+                    item.attempts
+                    and item.attempts[-1].sections
+                    and item.attempts[-1].kind == "success"
+                ):
                     attempts.append(item.attempts[-1])
             else:
                 attempts.append(item)  # type: ignore[arg-type]  # the only other type there is
@@ -218,7 +234,12 @@ class Journal:
             for attempt in long:
                 connection.execute(
                     "INSERT INTO running VALUES (?, ?, ?, ?)",
-                    (self._take("running", 1), attempt.full_id, attempt.number, round(attempt.started_at - zero, 6)),
+                    (
+                        self._take("running", 1),
+                        attempt.full_id,
+                        attempt.number,
+                        round(attempt.started_at - zero, 6),
+                    ),
                 )
         for listener in self.listeners:
             listener(reports)
@@ -248,7 +269,9 @@ class Journal:
             if report.word in BAD:
                 place = (report.unit.task.flow.path, report.unit.id)
                 self._was_failed.discard(place)
-                connection.execute("INSERT OR REPLACE INTO failed VALUES (?, ?, ?)", (*place, number))
+                connection.execute(
+                    "INSERT OR REPLACE INTO failed VALUES (?, ?, ?)", (*place, number)
+                )
             elif self._was_failed and report.word not in ("not run", "upstream"):
                 place = (report.unit.task.flow.path, report.unit.id)
                 if place in self._was_failed:
@@ -259,7 +282,10 @@ class Journal:
         number = self._first // SPAN
         report = self._report
         if report is not None:
-            connection.execute("INSERT OR REPLACE INTO details VALUES (?, 'end', ?)", (number, json.dumps(rows.end_of(report))))
+            connection.execute(
+                "INSERT OR REPLACE INTO details VALUES (?, 'end', ?)",
+                (number, json.dumps(rows.end_of(report))),
+            )
             if not report.interrupted and not report.stopped:
                 self._forget_gone(connection)
         connection.execute(
@@ -269,8 +295,16 @@ class Journal:
 
     def _forget_gone(self, connection: sqlite3.Connection) -> None:
         """Forget failures of elements that a whole run of their task did not meet any more."""
-        whole = {(t.flow.path, t.name) for t in self._run.graph.tasks if t.wants is None and t.given is None}
-        met = {(n.unit.task.flow.path, n.unit.id) for n in self._report.nodes} if self._was_failed and self._report else set()
+        whole = {
+            (t.flow.path, t.name)
+            for t in self._run.graph.tasks
+            if t.wants is None and t.given is None
+        }
+        met = (
+            {(n.unit.task.flow.path, n.unit.id) for n in self._report.nodes}
+            if self._was_failed and self._report
+            else set()
+        )
         for flow, node in self._was_failed:
             if (flow, node.partition("[")[0]) in whole and (flow, node) not in met:
                 connection.execute("DELETE FROM failed WHERE flow = ? AND node = ?", (flow, node))
@@ -282,7 +316,9 @@ class Journal:
 
 def mark_lost(connection: sqlite3.Connection, folder: Path) -> None:
     """Note of every run whose process is gone that it is lost, or was killed."""
-    found = connection.execute("SELECT number, id, pid, process FROM runs WHERE status = 'running'").fetchall()
+    found = connection.execute(
+        "SELECT number, id, pid, process FROM runs WHERE status = 'running'"
+    ).fetchall()
     for number, name, pid, process in found:
         if processes.is_gone(pid, process):
             marker = killed_marker(folder, name)
@@ -292,23 +328,25 @@ def mark_lost(connection: sqlite3.Connection, folder: Path) -> None:
                 os.unlink(marker)
 
 
-def killed_marker(folder: Path, run: str) -> str:
-    """Return the file that says that a run was killed by a second Ctrl-C."""
-    return str(folder / f"killed-{run}")
-
-
 def sweep(connection: sqlite3.Connection, before: float, most: int) -> int:
     """Drop the oldest runs that began before a time, at most so many; return how many there were."""
-    found = connection.execute("SELECT number, started, graph FROM runs ORDER BY number LIMIT ?", (most,)).fetchall()
+    found = connection.execute(
+        "SELECT number, started, graph FROM runs ORDER BY number LIMIT ?", (most,)
+    ).fetchall()
     old = [(number, graph) for number, started, graph in found if started < before]
     for number, graph in old:
         for table in OF_A_RUN:
-            connection.execute(f"DELETE FROM {table} WHERE at BETWEEN ? AND ?", (number * SPAN, (number + 1) * SPAN - 1))  # noqa: S608
+            connection.execute(
+                f"DELETE FROM {table} WHERE at BETWEEN ? AND ?",  # noqa: S608
+                (number * SPAN, (number + 1) * SPAN - 1),
+            )
         connection.execute("DELETE FROM details WHERE number = ?", (number,))
         connection.execute("DELETE FROM runs WHERE number = ?", (number,))
         for (flow,) in connection.execute("SELECT flow FROM flows").fetchall():
             connection.execute("DELETE FROM runs_of WHERE flow = ? AND number = ?", (flow, number))
-        if not connection.execute("SELECT 1 FROM runs WHERE graph = ? LIMIT 1", (graph,)).fetchall():
+        if not connection.execute(
+            "SELECT 1 FROM runs WHERE graph = ? LIMIT 1", (graph,)
+        ).fetchall():
             connection.execute("DELETE FROM graphs WHERE hash = ?", (graph,))
     return len(old)
 

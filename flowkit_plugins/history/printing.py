@@ -46,7 +46,11 @@ def run_as_json(run: RunRow, counts: Mapping[str, int]) -> dict[str, Any]:
 
 def iso(at: float | None) -> str | None:
     """Return a time in ISO 8601, with its offset."""
-    return None if at is None else datetime.fromtimestamp(at).astimezone().isoformat(timespec="milliseconds")
+    return (
+        None
+        if at is None
+        else datetime.fromtimestamp(at).astimezone().isoformat(timespec="milliseconds")
+    )
 
 
 def run_lines(runs: Sequence[tuple[RunRow, Mapping[str, int]]]) -> Iterator[str]:
@@ -60,7 +64,9 @@ def run_lines(runs: Sequence[tuple[RunRow, Mapping[str, int]]]) -> Iterator[str]
     ]  # fmt: skip
     widths = [max((len(row[i]) for row in rows), default=0) for i in range(5)]
     for row in rows:
-        yield "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]).rstrip()
+        yield "  ".join(
+            [*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]
+        ).rstrip()
 
 
 def log_lines(attempt: AttemptEnd) -> list[str]:
@@ -105,7 +111,9 @@ class Story:
         if len(path) > 1:
             total = sum(node.took or 0.0 for node in path)
             yield ""
-            yield f"critical path, {words(total)}: " + " → ".join(f"{_short(n)} {words(n.took or 0.0)}" for n in path)
+            yield f"critical path, {words(total)}: " + " → ".join(
+                f"{_short(n)} {words(n.took or 0.0)}" for n in path
+            )
         yield from self._tail()
 
     def _head(self) -> Iterator[str]:

@@ -45,8 +45,12 @@ def _started_by_ps(pid: int) -> str:  # pragma: no cover - where there is no /pr
     import subprocess
 
     try:
-        found = subprocess.run(
-            ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False, timeout=5
+        found = subprocess.run(  # noqa: S603
+            ["ps", "-o", "lstart=", "-p", str(pid)],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=5,
         )
     except (OSError, subprocess.SubprocessError):
         return "?"

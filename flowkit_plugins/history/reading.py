@@ -11,8 +11,13 @@ from typing import Any, NamedTuple
 
 from flowkit.errors import SelectionError, did_you_mean
 from flowkit_plugins.history import processes
-from flowkit_plugins.history.databases import SPAN, HistoryError, open_to_read, trouble
-from flowkit_plugins.history.journal import killed_marker
+from flowkit_plugins.history.databases import (
+    SPAN,
+    HistoryError,
+    killed_marker,
+    open_to_read,
+    trouble,
+)
 
 #: Statuses of runs that did not come to a good end.
 BAD_ENDS = ("failed", "interrupted", "killed", "lost", "crashed")
@@ -86,7 +91,7 @@ class Repair(NamedTuple):
     who: str
 
 
-_RUN = f"SELECT {', '.join(RunRow._fields)} FROM runs"
+_RUN = f"SELECT {', '.join(RunRow._fields)} FROM runs"  # noqa: S608
 _NODE = ", ".join(NodeEnd._fields)
 _ATTEMPT = ", ".join(AttemptEnd._fields)
 
@@ -130,7 +135,7 @@ class History:
 
     # Runs
 
-    def run(self, id: str) -> RunRow | None:  # noqa: A002 - the word users know
+    def run(self, id: str) -> RunRow | None:  # noqa: A002
         """Return the run with exactly that id."""
         return next(iter(self._runs("WHERE id = ?", (id,))), None)
 
@@ -163,13 +168,23 @@ class History:
             return found[0]
         if found:
             raise SelectionError(
-                f"{text!r} is the beginning of several runs", known=", ".join(r.id for r in found), remedy="Write one more letter."
+                f"{text!r} is the beginning of several runs",
+                known=", ".join(r.id for r in found),
+                remedy="Write one more letter.",
             )
         known = [run.id for run in self.listed(most=50)]
         if not known:
-            raise SelectionError("there is no run yet", known=f"{self.file} holds none", remedy="flowkit run FLOW makes one.")
+            raise SelectionError(
+                "there is no run yet",
+                known=f"{self.file} holds none",
+                remedy="flowkit run FLOW makes one.",
+            )
         what = "no run failed" if text == "last-failed" else f"there is no run {text!r}"
-        raise SelectionError(what, known=f"the last ones: {', '.join(known[:5])}", remedy=did_you_mean(text, known, "flowkit runs lists them."))
+        raise SelectionError(
+            what,
+            known=f"the last ones: {', '.join(known[:5])}",
+            remedy=did_you_mean(text, known, "flowkit runs lists them."),
+        )
 
     def listed(
         self,
@@ -208,7 +223,9 @@ class History:
             return self._runs("WHERE number < ? ORDER BY number DESC LIMIT ?", (below, most))
         found: list[RunRow] = []
         for each in {*status, "running"}:  # one that seems to be running may be lost
-            found += self._runs("WHERE status = ? AND number < ? ORDER BY number DESC LIMIT ?", (each, below, most))
+            found += self._runs(
+                "WHERE status = ? AND number < ? ORDER BY number DESC LIMIT ?", (each, below, most)
+            )
         return sorted(found, reverse=True)[:most]
 
     def children(self, run: RunRow) -> list[RunRow]:
@@ -223,37 +240,55 @@ class History:
 
     def details(self, run: RunRow, kind: str = "begin") -> dict[str, Any]:
         """Return what was noted of a run at its start (``begin``) or end (``end``)."""
-        rows = self._select("SELECT body FROM details WHERE number = ? AND kind = ?", (run.number, kind))
+        rows = self._select(
+            "SELECT body FROM details WHERE number = ? AND kind = ?", (run.number, kind)
+        )
         found: dict[str, Any] = json.loads(rows[0][0]) if rows else {}
         return found
 
     def nodes(self, run: RunRow) -> list[NodeEnd]:
         """Return how the nodes of a run ended, in that order."""
-        return [NodeEnd(*row) for row in self._select(f"SELECT {_NODE} FROM nodes WHERE at BETWEEN ? AND ? ORDER BY at", _range(run))]  # noqa: S608
+        return [
+            NodeEnd(*row)
+            for row in self._select(
+                f"SELECT {_NODE} FROM nodes WHERE at BETWEEN ? AND ? ORDER BY at",  # noqa: S608 - column names of ours
+                _range(run),
+            )
+        ]
 
     def counts(self, run: RunRow) -> dict[str, int]:
         """Return word → number of nodes; counted where the run has not ended by itself."""
         if run.counts:
             counted: dict[str, int] = json.loads(run.counts)
             return counted
-        return dict(self._select("SELECT word, count(*) FROM nodes WHERE at BETWEEN ? AND ? GROUP BY word", _range(run)))
+        return dict(
+            self._select(
+                "SELECT word, count(*) FROM nodes WHERE at BETWEEN ? AND ? GROUP BY word",
+                _range(run),
+            )
+        )
 
     def attempts(self, run: RunRow, after: int = 0) -> list[tuple[int, AttemptEnd]]:
         """Return attempts of a run that are of interest, with their rowids, from a rowid on."""
         first, last = _range(run)
         rows = self._select(
-            f"SELECT at, {_ATTEMPT} FROM attempts WHERE at BETWEEN ? AND ? ORDER BY at", (max(first, after), last)  # noqa: S608
+            f"SELECT at, {_ATTEMPT} FROM attempts WHERE at BETWEEN ? AND ? ORDER BY at",  # noqa: S608
+            (max(first, after), last),
         )
         return [(row[0], AttemptEnd(*row[1:])) for row in rows]
 
     def running(self, run: RunRow) -> list[tuple[str, int, float]]:
         """Return (node, attempt, started) of what was seen running for a while."""
-        return self._select("SELECT node, number, started FROM running WHERE at BETWEEN ? AND ? ORDER BY at", _range(run))
+        return self._select(
+            "SELECT node, number, started FROM running WHERE at BETWEEN ? AND ? ORDER BY at",
+            _range(run),
+        )
 
     def repairs(self, run: RunRow) -> list[Repair]:
         """Return what was said by hand about nodes of a run; the last word on a node counts."""
         rows = self._select(
-            "SELECT node, what, value, made, who FROM repairs WHERE at BETWEEN ? AND ? ORDER BY at", _range(run)
+            "SELECT node, what, value, made, who FROM repairs WHERE at BETWEEN ? AND ? ORDER BY at",
+            _range(run),
         )
         return list({row[0]: Repair(*row) for row in rows}.values())
 
@@ -271,11 +306,17 @@ class History:
 
     def needed_keys(self) -> set[str]:
         """Return the keys that runs which did not end well need to be resumed."""
-        runs = self._runs(f"WHERE status IN ({', '.join('?' * (len(BAD_ENDS) + 1))})", (*BAD_ENDS, "running"))
+        runs = self._runs(
+            f"WHERE status IN ({', '.join('?' * (len(BAD_ENDS) + 1))})", (*BAD_ENDS, "running")
+        )
         keys: set[str] = set()
         for run in runs:
             keys.update(
-                row[0] for row in self._select("SELECT key FROM nodes WHERE at BETWEEN ? AND ? AND key IS NOT NULL", _range(run))
+                row[0]
+                for row in self._select(
+                    "SELECT key FROM nodes WHERE at BETWEEN ? AND ? AND key IS NOT NULL",
+                    _range(run),
+                )
             )
         return keys
 

@@ -38,7 +38,13 @@ class Recorder:
     """
 
     def __init__(
-        self, session: Session, file: Path, *, keep: float | None, resumed: Resumed | None, durations: Durations
+        self,
+        session: Session,
+        file: Path,
+        *,
+        keep: float | None,
+        resumed: Resumed | None,
+        durations: Durations,
     ) -> None:
         self._session = session
         self._file = file
@@ -52,8 +58,9 @@ class Recorder:
     @hookimpl
     def flowkit_run_started(self, run: RunInfo) -> None:
         """Begin the record of a run."""
+        from flowkit_plugins.history.databases import killed_marker
         from flowkit_plugins.history.facts import facts_of
-        from flowkit_plugins.history.journal import Journal, killed_marker
+        from flowkit_plugins.history.journal import Journal
 
         session = self._session
         results = session.services.get(Results)
@@ -101,7 +108,11 @@ class Recorder:
         if tries:
             self._running.pop(report.unit, None)
             last = tries[-1]
-            if last.ended_at is not None and last.ended_at - last.started_at > LONG and journal is not None:
+            if (
+                last.ended_at is not None
+                and last.ended_at - last.started_at > LONG
+                and journal is not None
+            ):
                 journal.wake(hurry=True)
         if journal is not None and journal.idle:
             journal.wake(hurry=False)

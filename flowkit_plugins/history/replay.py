@@ -27,7 +27,7 @@ from flowkit.settings import PREFIX
 def stored(file: str, name: str) -> Any:
     """Return an input that was too large or too special to be written out, from beside the test ``file``."""
     with open(Path(file).with_suffix(".inputs"), "rb") as opened:
-        return pickle.load(opened)[name]  # noqa: S301 - `flowkit repro` wrote it, next to the test that reads it
+        return pickle.load(opened)[name]  # noqa: S301
 
 
 def secret(name: str) -> Any:
@@ -64,7 +64,11 @@ def call(
         known = {flag.keyword for flag in session.known_flags()}
         session.configure({name: True for name in ("no_history", "no_cache") if name in known})
         graph = session.collect()
-        task = next(t for t in graph.tasks if t.name == node.partition("[")[0] and t in session.select().targets)
+        task = next(
+            t
+            for t in graph.tasks
+            if t.name == node.partition("[")[0] and t in session.select().targets
+        )
         alone = Graph([], graph.flows)
         alone.tasks = (task,)
         values = session.settle(alone, Sources(given=params), unknown=False)
@@ -77,7 +81,9 @@ def call(
         with contextlib.ExitStack() as stack:
             if folder is not None:
                 stack.enter_context(contextlib.chdir(folder))
-            stack.enter_context(imports.importable(str(imports.top_of_package(Path(flow).resolve())[0])))
+            stack.enter_context(
+                imports.importable(str(imports.top_of_package(Path(flow).resolve())[0]))
+            )
             return _called(task, attempt, dict(inputs))
     finally:
         session.close()

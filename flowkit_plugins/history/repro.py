@@ -56,7 +56,9 @@ class Gathering:
         if end.word == "skipped":
             return Known(skipped=end.reason or "")
         handle = self._results.value(end.key) if end.key and end.word in ENDED else None
-        return Stale(reason="not stored") if handle is None else Known(value=handle, key=end.key or "")
+        return (
+            Stale(reason="not stored") if handle is None else Known(value=handle, key=end.key or "")
+        )
 
     @hookimpl
     def flowkit_attempt_started(self, attempt: Attempt) -> None:
@@ -90,16 +92,32 @@ def write(history: History, run: RunRow, node: str, output: Path | None) -> Iter
     details, nodes = history.details(run), history.nodes(run)
     attempts = [attempt for _, attempt in history.attempts(run) if attempt.node == node]
     path, _, name = node.partition("::")
-    file = next((Path(f) for p, f, _ in history.flows() if p == path and f), Path(str(details["root"])) / path)
+    file = next(
+        (Path(f) for p, f, _ in history.flows() if p == path and f),
+        Path(str(details["root"])) / path,
+    )
     history.close()
     ends = {end.node: end for end in nodes}
     end = ends[node]
     if end.word in ("upstream", "not run", "skipped") and not end.tries:
-        raise SelectionError(f"{node} was not called in run {run.id}: {end.reason or end.word}", remedy="Name a node that was.")
+        raise SelectionError(
+            f"{node} was not called in run {run.id}: {end.reason or end.word}",
+            remedy="Name a node that was.",
+        )
     inputs, params = _gathered(file, node, ends, details)
     slug = re.sub(r"\W+", "_", name).strip("_")
     target = output or Path(f"test_{slug}_{run.id}.py")
-    text, pickled = _text(target, file, name, run, end, attempts[-1:], inputs, params, details)
+    text, pickled = _text(
+        target,
+        file,
+        name=name,
+        run=run,
+        end=end,
+        last=attempts[-1:],
+        inputs=inputs,
+        params=params,
+        details=details,
+    )
     target.write_text(text, encoding="utf-8")
     yield f"{target}: {_said(end, attempts)}"
     if pickled:
@@ -120,7 +138,9 @@ def _gathered(
     session.scheduled_at = facts.scheduled(details)
     try:
         known = {flag.keyword for flag in session.known_flags()}
-        session.configure({"executor": "inline", **({"no_history": True} if "no_history" in known else {})})
+        session.configure(
+            {"executor": "inline", **({"no_history": True} if "no_history" in known else {})}
+        )
         results = session.services.get(Results)
         if results is None:
             raise FlowkitError("flowkit repro needs the cache plugin: inputs are stored there")
@@ -132,34 +152,51 @@ def _gathered(
             if given is not None:
                 sources.far[parameter] = given
             elif noted["given"] is not None and sources.find(parameter) is None:
-                raise FlowkitError(f"parameter {parameter!r} is not stored: set $FLOWKIT_PARAM_{parameter.upper()}")
+                raise FlowkitError(
+                    f"parameter {parameter!r} is not stored: set $FLOWKIT_PARAM_{parameter.upper()}"
+                )
         run = session.execute(params=sources, keep=False)
         if gathering.arguments is None:
             lacking = ", ".join(gathering.missing) or "its list of elements"
             raise SelectionError(
-                f"the inputs of {node} are not stored any more: {lacking}", remedy="Resume the run instead, or run it again with --pdb."
+                f"the inputs of {node} are not stored any more: {lacking}",
+                remedy="Resume the run instead, or run it again with --pdb.",
             )
-        task = next(t for t in run.report.run.graph.tasks if t.name == name.partition("[")[0] and t.given is None)
-        wanted = {p for r in reachable(list(task.resources.values())) for p in r.parameters.values()}
+        task = next(
+            t
+            for t in run.report.run.graph.tasks
+            if t.name == name.partition("[")[0] and t.given is None
+        )
+        wanted = {
+            p for r in reachable(list(task.resources.values())) for p in r.parameters.values()
+        }
         return gathering.arguments, {p: run.report.run.params[p] for p in sorted(wanted)}
     finally:
         session.close()
 
 
 def _text(
-    target: Path, file: Path, name: str, run: RunRow, end: NodeEnd, last: list[AttemptEnd],
+    target: Path, file: Path, *, name: str, run: RunRow, end: NodeEnd, last: list[AttemptEnd],
     inputs: Mapping[str, object], params: Mapping[str, object], details: Mapping[str, Any],
 ) -> tuple[str, dict[str, object]]:  # fmt: skip
     """Return the test, and the values that have to be stored beside it."""
     pickled: dict[str, object] = {}
     here = target.resolve().parent
     lines = [f"        {key!r}: {_value(key, value, pickled)}," for key, value in inputs.items()]
-    more = [f"        {key!r}: {_value(key, value, pickled)}," for key, value in params.items() if not is_secret(value)]
+    more = [
+        f"        {key!r}: {_value(key, value, pickled)},"
+        for key, value in params.items()
+        if not is_secret(value)
+    ]
     folder = os.path.relpath(str(details["folder"]), here)
     where = os.path.relpath(file, here)
     error = f": {last[0].error.splitlines()[0]}" if last and last[0].error else ""
     body = "\n".join(lines + more)
-    used = [helper for helper in ("call", "secret", "stored") if helper == "call" or f"{helper}(" in body]
+    used = [
+        helper
+        for helper in ("call", "secret", "stored")
+        if helper == "call" or f"{helper}(" in body
+    ]
     text = [
         f'"""{_quoted(f"{end.node} of run {run.id}, which {_ended(end)}{error}")}',
         "",
@@ -191,7 +228,11 @@ def _value(name: str, value: object, pickled: dict[str, object]) -> str:
         return f"secret({name!r})"
     if isinstance(value, PurePath):
         return f"Path({str(value)!r})"
-    text = repr(value) if isinstance(value, (str, int, float, bool, list, tuple, dict, type(None))) else ""
+    text = (
+        repr(value)
+        if isinstance(value, (str, int, float, bool, list, tuple, dict, type(None)))
+        else ""
+    )
     if text and len(text) <= LONGEST:
         try:
             if ast.literal_eval(text) == value:
@@ -207,7 +248,9 @@ def _quoted(text: str) -> str:
 
 
 def _ended(end: NodeEnd) -> str:
-    return {"failed": "failed", "timeout": "took too long", "error": "could not be run"}.get(end.word, end.word)
+    return {"failed": "failed", "timeout": "took too long", "error": "could not be run"}.get(
+        end.word, end.word
+    )
 
 
 def _said(end: NodeEnd, attempts: list[AttemptEnd]) -> str:

@@ -112,16 +112,25 @@ def wanted(session: Session, history: History, asked: object) -> Resumed | None:
             return None
         resumed = Resumed(history, row)
     except SelectionError as error:
-        raise OptionError(f"--resume: {error.what}", known=error.known, remedy=error.remedy) from None
+        raise OptionError(
+            f"--resume: {error.what}", known=error.known, remedy=error.remedy
+        ) from None
     except HistoryError as error:
         raise OptionError(f"--resume: {error}", remedy="Run without --resume.") from None
     if session.flags.get("no_cache"):
-        raise OptionError("--resume continues from what is stored, which --no-cache ignores", remedy="Leave out one of them.")
+        raise OptionError(
+            "--resume continues from what is stored, which --no-cache ignores",
+            remedy="Leave out one of them.",
+        )
     if row.status == "running":
-        raise OptionError(f"--resume: run {row.id} is still running (pid {row.pid})", remedy="Wait for it, or stop it.")
+        raise OptionError(
+            f"--resume: run {row.id} is still running (pid {row.pid})",
+            remedy="Wait for it, or stop it.",
+        )
     if not resumed.details.get("resumable"):
         raise OptionError(
-            f"--resume: run {row.id} was made without a cache (--no-cache) and cannot be resumed", remedy="Run it again."
+            f"--resume: run {row.id} was made without a cache (--no-cache) and cannot be resumed",
+            remedy="Run it again.",
         )
     session.scheduled_at = facts.scheduled(resumed.details)
     return resumed
@@ -147,7 +156,11 @@ def parameters(session: Session, sources: Sources, resumed: Resumed) -> Mapping[
         given = facts.given_of(then)
         if then["given"] is not None and given is None:
             if now is None:
-                kind = "is a secret, and secrets are not stored" if then["secret"] else "was given from Python, and could not be stored"
+                kind = (
+                    "is a secret, and secrets are not stored"
+                    if then["secret"]
+                    else "was given from Python, and could not be stored"
+                )
                 problems.append(f"{name} {kind}: give it again")
         elif now is not None and not _alike(now, given, known[name]):
             problems.append(f"{name} was {then['shown']}, and now {now.origin} says otherwise")
@@ -166,7 +179,11 @@ def _alike(now: Given, then: Given | None, parameter: Any) -> bool:
     """Whether what is given now is what was given then (or the default, if nothing was)."""
     try:
         value = convert(now.value, parameter.annotation, text=now.text)
-        before = parameter.default if then is None else convert(then.value, parameter.annotation, text=then.text)
+        before = (
+            parameter.default
+            if then is None
+            else convert(then.value, parameter.annotation, text=then.text)
+        )
         return bool(value == before)
     except Problem:
         return now == then
@@ -203,7 +220,10 @@ class ByHand:
         repair = self._repairs.get(attempt.full_id)
         if repair is not None and repair.what == "fail":
             reason = repair.value or "failed by hand"
-            attempt.arguments = {**(attempt.arguments or {}), "set by hand": Handle(partial(_fail, reason))}
+            attempt.arguments = {
+                **(attempt.arguments or {}),
+                "set by hand": Handle(partial(_fail, reason)),
+            }
 
 
 def _fail(reason: str) -> object:
@@ -214,7 +234,9 @@ def _converted(value: object, node: Node) -> object:
     """Return a value from JSON as the task's return annotation has it, where it has one that fits."""
     declaration = node.task.declaration
     try:
-        hints = typing.get_type_hints(declaration.function, include_extras=True) if declaration else {}
+        hints = (
+            typing.get_type_hints(declaration.function, include_extras=True) if declaration else {}
+        )
         return convert(value, hints["return"], text=False) if "return" in hints else value
     except Exception:  # an annotation that cannot be read says nothing
         return value

@@ -22,7 +22,9 @@ AttemptRow = tuple[
 ]
 
 
-def node_values(reports: Iterable[NodeReport], at: int, zero: float, mask: Mask, counts: dict[str, int]) -> list[object]:
+def node_values(
+    reports: Iterable[NodeReport], at: int, zero: float, mask: Mask, counts: dict[str, int]
+) -> list[object]:
     """Return the rows of nodes that ended, one after another in one flat list: ``WIDTH`` values each.
 
     There is a row for every node of every run, so this is written for speed: no tuple is made
@@ -53,7 +55,16 @@ def node_values(reports: Iterable[NodeReport], at: int, zero: float, mask: Mask,
                 word = "replaced"
         elif report.saved:
             took = report.saved
-        values += (at, f"{unit.task.flow.path}::{unit.id}", word, reason, report.key or None, started, took, len(tries))
+        values += (
+            at,
+            f"{unit.task.flow.path}::{unit.id}",
+            word,
+            reason,
+            report.key or None,
+            started,
+            took,
+            len(tries),
+        )
         counts[word] = counts.get(word, 0) + 1
         at += 1
     return values
@@ -62,7 +73,9 @@ def node_values(reports: Iterable[NodeReport], at: int, zero: float, mask: Mask,
 def attempt_row(attempt: Attempt, zero: float, mask: Mask) -> AttemptRow:
     """Return the row of an attempt that did not simply succeed, or printed something."""
     took = None if attempt.ended_at is None else round(attempt.ended_at - attempt.started_at, 6)
-    error = None if attempt.error is None else _clipped(mask(_headline(attempt.error)), LONGEST_ERROR)
+    error = (
+        None if attempt.error is None else _clipped(mask(_headline(attempt.error)), LONGEST_ERROR)
+    )
     arguments = None
     if attempt.arguments and attempt.kind != "success":
         names = [name for name in attempt.arguments if name not in attempt.task.resources]
@@ -84,7 +97,11 @@ def _headline(error: BaseException) -> str:
 
 
 def _clipped(text: str, most: int) -> str:
-    return text if len(text) <= most else f"… {len(text) - most:,} characters left out …\n{text[-most:]}"
+    return (
+        text
+        if len(text) <= most
+        else f"… {len(text) - most:,} characters left out …\n{text[-most:]}"
+    )
 
 
 def _sections(sections: Sequence[Section] | None, most: int, mask: Mask) -> str | None:

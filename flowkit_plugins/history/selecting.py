@@ -19,7 +19,9 @@ def failures(graph: Graph, history: History) -> dict[BoundTask, set[str]]:
         ids = history.failed(flow.path)
         if not ids:
             continue
-        tasks = {task.name: task for task in graph.tasks if task.flow is flow and task.given is None}
+        tasks = {
+            task.name: task for task in graph.tasks if task.flow is flow and task.given is None
+        }
         for node in ids:
             task = tasks.get(node.partition("[")[0])
             if task is not None:
@@ -27,7 +29,9 @@ def failures(graph: Graph, history: History) -> dict[BoundTask, set[str]]:
     return found
 
 
-def only_failed(graph: Graph, selection: Selection, failed: dict[BoundTask, set[str]]) -> Selection | None:
+def only_failed(
+    graph: Graph, selection: Selection, failed: dict[BoundTask, set[str]]
+) -> Selection | None:
     """Narrow a selection to what failed and what hangs off it; None if nothing of it did.
 
     Of a mapped task only the elements that failed are wanted, and of one that follows it over the
@@ -51,10 +55,14 @@ def only_failed(graph: Graph, selection: Selection, failed: dict[BoundTask, set[
     for task in targets:
         before, names = selection.elements.get(task), ids[task]
         if names is not None:
-            elements[task] = _both(frozenset(f"{task.name}[{n}]" for n in names).__contains__, before)
+            elements[task] = _both(
+                frozenset(f"{task.name}[{n}]" for n in names).__contains__, before
+            )
         elif before is not None:
             elements[task] = before
-    return Selection(targets, elements, {t: names for t, names in selection.exact.items() if t in targets})
+    return Selection(
+        targets, elements, {t: names for t, names in selection.exact.items() if t in targets}
+    )
 
 
 def _elements(task: BoundTask, nodes: set[str]) -> set[str] | None:
@@ -69,7 +77,11 @@ def _follow(task: BoundTask, up: BoundTask, ids: dict[BoundTask, set[str] | None
     if task.given is not None:
         return
     above = ids[up]
-    aligned = task.axes and task.axes == up.axes and not any(e.source is up and e.gathered for e in task.edges)
+    aligned = (
+        task.axes
+        and task.axes == up.axes
+        and not any(e.source is up and e.gathered for e in task.edges)
+    )
     if above is None or not aligned:
         ids[task] = None
     elif task not in ids:

@@ -13,7 +13,13 @@ _CALLED = {"ran": "ran", "same": "ran and gave what it gave before", "failed": "
 
 
 def told(
-    end: NodeEnd, run: RunRow, ago: str, nodes: Sequence[NodeEnd], attempts: Sequence[AttemptEnd], repair: Repair | None
+    end: NodeEnd,
+    run: RunRow,
+    ago: str,
+    *,
+    nodes: Sequence[NodeEnd],
+    attempts: Sequence[AttemptEnd],
+    repair: Repair | None,
 ) -> list[str]:
     """Return the lines that say what became of a node."""
     what, _, reason = _what(end).partition(": ")
@@ -21,7 +27,15 @@ def told(
     if end.called is not None:
         tries = f", attempt {end.tries}" if end.tries > 1 else ""
         lines.append(f"  It took {words(end.called)}{tries}.")
-    if end.reason and end.word in ("ran", "same", "failed", "timeout", "error", "interrupted", "replaced"):
+    if end.reason and end.word in (
+        "ran",
+        "same",
+        "failed",
+        "timeout",
+        "error",
+        "interrupted",
+        "replaced",
+    ):
         lines.append(f"  It was called because: {end.reason}.")
     mine = [a for a in attempts if a.node == end.node]
     for attempt in mine:
@@ -29,12 +43,19 @@ def told(
             more = f"; {attempt.again}" if attempt.again else ""
             lines.append(f"  Attempt {attempt.number}: {attempt.error.splitlines()[0]}{more}")
     last = mine[-1] if mine else None
-    if last is not None and last.traceback and end.word in _CALLED and end.word not in ("ran", "same"):
+    if (
+        last is not None
+        and last.traceback
+        and end.word in _CALLED
+        and end.word not in ("ran", "same")
+    ):
         lines += ["", *(f"    {line}" for line in last.traceback.rstrip().splitlines())]
     if end.word == "upstream":
         lines += _roots(nodes)
     if repair is not None:
-        lines.append(f"  Since then it was set by hand by {repair.who}: {repair.what} {repair.value or ''}".rstrip())
+        lines.append(
+            f"  Since then it was set by hand by {repair.who}: {repair.what} {repair.value or ''}".rstrip()
+        )
     return lines
 
 

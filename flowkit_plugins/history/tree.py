@@ -41,7 +41,10 @@ class TaskEnd:
         found: dict[str, int] = {}
         for node in self.nodes:
             found[node.word] = found.get(node.word, 0) + 1
-        return {word: found[word] for word in sorted(found, key=lambda w: ORDER.index(w) if w in ORDER else 99)}
+        return {
+            word: found[word]
+            for word in sorted(found, key=lambda w: ORDER.index(w) if w in ORDER else 99)
+        }
 
     @property
     def took(self) -> float:
@@ -56,7 +59,9 @@ def task_of(node: str) -> str:
 
 
 def tasks_of(
-    shape: Mapping[str, Any], nodes: Sequence[NodeEnd], running: Sequence[tuple[str, int, float]] = ()
+    shape: Mapping[str, Any],
+    nodes: Sequence[NodeEnd],
+    running: Sequence[tuple[str, int, float]] = (),
 ) -> list[TaskEnd]:
     """Return the tasks of a run in the order of its graph, with their nodes; what ran to the end comes last."""
     tasks: list[TaskEnd] = []
@@ -67,7 +72,11 @@ def tasks_of(
         tasks.append(TaskEnd(key, place in mapped, ups, depth, torn.get(str(place), [])))
     by_key = {task.key: task for task in tasks if task.key}
     ended = {node.node for node in nodes}
-    open_ = [NodeEnd(name, "running", None, None, at, None, number) for name, number, at in running if name not in ended]
+    open_ = [
+        NodeEnd(name, "running", None, None, at, None, number)
+        for name, number, at in running
+        if name not in ended
+    ]
     for node in [*nodes, *{n.node: n for n in open_}.values()]:
         key = task_of(node.node)
         task = by_key.get(key)
@@ -90,7 +99,11 @@ def critical_path(tasks: Sequence[TaskEnd]) -> list[NodeEnd]:
     node, task = max(ended, key=lambda each: _end(each[0]))
     path = [node]
     while True:
-        before = [(up_node, up) for up in _real(task.ups) if (up_node := _waited_for(node, up)) is not None]
+        before = [
+            (up_node, up)
+            for up in _real(task.ups)
+            if (up_node := _waited_for(node, up)) is not None
+        ]
         if not before:
             return path[::-1]
         node, task = max(before, key=lambda each: _end(each[0]))
@@ -104,7 +117,11 @@ def _real(ups: Sequence[TaskEnd]) -> list[TaskEnd]:
 
 def _waited_for(node: NodeEnd, up: TaskEnd) -> NodeEnd | None:
     called = [each for each in up.nodes if each.called is not None]
-    same = [each for each in called if each.node.partition("[")[1:] == node.node.partition("[")[1:] and "[" in node.node]
+    same = [
+        each
+        for each in called
+        if each.node.partition("[")[1:] == node.node.partition("[")[1:] and "[" in node.node
+    ]
     return max(same or called, key=_end, default=None)
 
 
@@ -114,5 +131,10 @@ def _end(node: NodeEnd) -> float:
 
 def not_torn_down(tasks: Sequence[TaskEnd]) -> list[str]:
     """Return the resources that a run which was lost had probably set up: tasks that use them were called."""
-    found = {name for task in tasks for name in task.torn if any(n.started is not None for n in task.nodes)}
+    found = {
+        name
+        for task in tasks
+        for name in task.torn
+        if any(n.started is not None for n in task.nodes)
+    }
     return sorted(found)

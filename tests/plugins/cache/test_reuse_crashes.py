@@ -93,11 +93,13 @@ def finished(flow):
 
 @pytest.mark.parametrize("count", [1, 3, 4] if not SOAK else range(1, 7))
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_at_a_point_of_writing_at_most_two_results_are_computed_again(flow, point, count):
+def test_killed_at_a_point_of_writing_only_what_was_not_committed_is_computed_again(flow, point, count):
     flow.write(CHAIN)
     before = killed(flow, KILL_AT=point, KILL_COUNT=str(count))
     again = finished(flow)
-    assert [name for name in again if name in before] == [n for n in before if n in again][:2]
+    repeated = [name for name in before if name in again]
+    assert repeated == before[len(before) - len(repeated) :], "only what was not committed yet"
+    assert count == 1 or point == "after_file" or "t0" not in again
     assert set(before) | set(again) == {f"t{i}" for i in range(6)}
     assert flow.ran() == []
 
@@ -105,7 +107,7 @@ def test_killed_at_a_point_of_writing_at_most_two_results_are_computed_again(flo
 def test_killed_in_teardown_everything_is_there(flow):
     flow.write(CHAIN)
     assert len(killed(flow, KILL_AT="teardown")) == 6
-    assert len(finished(flow)) <= 1  # the last one may not have been on disk yet
+    assert finished(flow) in ([], ["t5"], ["t4", "t5"])  # the last group was not on disk yet
 
 
 @pytest.mark.parametrize("task", ["t0", "t3"])
@@ -116,7 +118,8 @@ def test_killed_while_it_held_the_right_to_compute_the_next_run_does_not_wait(fl
     began = time.monotonic()
     again = finished(flow)
     assert time.monotonic() - began < 5
-    assert task in again and len([name for name in again if name in before]) <= 2
+    repeated = [name for name in before if name in again]
+    assert task in repeated and repeated == before[len(before) - len(repeated) :]
 
 
 @pytest.mark.parametrize("executor", ["inline", "threads"])
