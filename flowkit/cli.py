@@ -9,13 +9,20 @@ import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from flowkit import settings
-from flowkit.errors import FlowError, FlowkitError, NothingToRun, OptionError, PluginError, UsageError, did_you_mean
+from flowkit.errors import (
+    FlowError,
+    FlowkitError,
+    NothingToRun,
+    OptionError,
+    PluginError,
+    UsageError,
+    did_you_mean,
+)
 from flowkit.hookspecs import Flag
 from flowkit.plugins import Plugins
 from flowkit.runner import Runner
@@ -31,7 +38,12 @@ _FLAGS_OF_CORE: list[click.Parameter] = [
     click.Argument(["targets"], nargs=-1, metavar="TARGET...", required=False),
     click.Option(["-P", "typed"], multiple=True, metavar="NAME=VALUE", help="Give a parameter its value."),
     click.Option(["--params", "params_file"], metavar="FILE", help="Values of parameters: JSON, TOML or YAML."),
-    click.Option(["-O", "overrides"], multiple=True, metavar="NAME=OVERRIDE", help="Replace a task, resource or parameter by a value, or by file.py::name."),  # fmt: skip
+    click.Option(
+        ["-O", "overrides"],
+        multiple=True,
+        metavar="NAME=OVERRIDE",
+        help="Replace a task, resource or parameter by a value, or by file.py::name.",
+    ),
     click.Option(["-k"], metavar="EXPR", help="Only tasks and elements whose name, id or tags match."),
     click.Option(["-m"], metavar="TAGEXPR", help="Only tasks with these tags."),
     click.Option(["--deselect"], multiple=True, metavar="ID", help="Leave out a task or an element."),
@@ -84,7 +96,7 @@ class _Group(click.Group):
             ) from error
 
 
-def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
         from flowkit import __version__
 

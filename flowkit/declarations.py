@@ -39,7 +39,7 @@ def place(function: Callable[..., object]) -> str:
 def short_path(path: str) -> str:
     """Return a path relative to the working directory if it lies below, else as it is."""
     here = os.getcwd() + os.sep
-    return path[len(here) :] if path.startswith(here) else path
+    return path.removeprefix(here)
 
 
 def code_of(function: Callable[..., object]) -> CodeType | None:

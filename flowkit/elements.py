@@ -59,9 +59,7 @@ def element_id(value: object, index: int) -> str:
         text: str = value  # type: ignore[assignment]  # by its type
     elif kind is int or kind is float or kind is bool or value is None:
         return str(value)
-    elif isinstance(value, Enum):
-        text = value.name
-    elif isinstance(value, PurePath):
+    elif isinstance(value, (Enum, PurePath)):
         text = value.name
     elif isinstance(value, (str, int, float)):
         text = str(value)

@@ -99,7 +99,7 @@ class OptionError(UsageError):
         return cls(
             f"{where}: unknown {kind} {name!r}",
             known=f"known: {listing(names)}",
-            remedy=did_you_mean(name, names, f"Remove it, or load the plugin that brings it with -p."),
+            remedy=did_you_mean(name, names, "Remove it, or load the plugin that brings it with -p."),
         )
 
 

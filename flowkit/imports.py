@@ -33,7 +33,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
     def set_data(self, path: str, data: object, *, _mode: int = 0o666) -> None:
         try:
-            fresh = time.time() - os.stat(self.path).st_mtime < RACY  # noqa: TID251 - file times are wall times
+            fresh = time.time() - os.stat(self.path).st_mtime < RACY
         except OSError:
             fresh = True
         if not fresh:

@@ -171,7 +171,7 @@ class Lifetimes:
                 f"resource {live.resource.name!r} ({live.resource.where}) yielded twice: it yields once, "
                 f"and what follows tears down"
             )
-        except BaseException as error:  # noqa: BLE001 - the user's teardown may raise anything; others must go on
+        except BaseException as error:
             self._report(live.resource, live.node, error)
 
 

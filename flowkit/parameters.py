@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flowkit.annotations import MISSING, text as shown
+from flowkit.annotations import MISSING
+from flowkit.annotations import text as shown
 from flowkit.errors import FlowError, ParameterError, UsageError, did_you_mean, listing
 
 PREFIX = "FLOWKIT_PARAM_"
@@ -229,7 +230,7 @@ def _json(value: object) -> object:
 def _takes_text(annotation: object) -> bool:
     if typing.get_origin(annotation) is typing.Annotated:
         annotation = typing.get_args(annotation)[0]
-    return annotation is str or str in typing.get_args(annotation) and typing.get_origin(annotation) in _UNIONS
+    return annotation is str or (str in typing.get_args(annotation) and typing.get_origin(annotation) in _UNIONS)
 
 
 _UNIONS = (typing.Union, type(int | str))

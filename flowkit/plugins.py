@@ -184,7 +184,7 @@ class Plugins:
         looked up once per run and called one after another, the one registered last first.
         """
         caller = getattr(self.manager.hook, hook)
-        impls = [i for i in reversed(caller.get_hookimpls())]
+        impls = list(reversed(caller.get_hookimpls()))
         if not impls:
             return None
         if any(i.hookwrapper or i.wrapper for i in impls):

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowkit.annotations import MISSING, NOTHING, Wants, cannot_fit, evaluated, read, text as shown
+from flowkit.annotations import MISSING, NOTHING, Wants, cannot_fit, evaluated, read
+from flowkit.annotations import text as shown
 from flowkit.collector import CollectedFlow, Layer, is_resource
 from flowkit.declarations import Argument, Declaration
 from flowkit.errors import (
@@ -117,7 +118,7 @@ class Resolver:
         own = [n for n in self.layers[0].own if not is_resource(self.layers[0].names[n])]
         chosen = own or [n for n, d in self.layers[0].names.items() if not is_resource(d)]
         targets = [self._task(0, name) for name in chosen]
-        for name, declaration in self.layers[0].names.items():
+        for declaration in self.layers[0].names.values():
             if is_resource(declaration):
                 self._try(lambda d=declaration: self._resource(d, 0, ()))  # type: ignore[misc]
         for name in self.layers[0].names:
@@ -163,9 +164,11 @@ class Resolver:
         """Return the options of a task that says nothing: the nearest default, else the plugin's."""
         merged: dict[str, object] = {o.name: o.default for o in self.around.task_options.values()}
         levels: list[tuple[str, Mapping[str, object]]] = [("[tool.flowkit.defaults]", self.around.project_defaults)]
-        for layer in reversed(self.layers[:-1]):
-            if layer.flow is not None:
-                levels.append((f"Flow(defaults=…) in {layer.where}", layer.flow.defaults))
+        levels += [
+            (f"Flow(defaults=…) in {layer.where}", layer.flow.defaults)
+            for layer in reversed(self.layers[:-1])
+            if layer.flow is not None
+        ]
         for where, defaults in levels:
             for name, value in defaults.items():
                 if name in CORE_OPTIONS:

@@ -168,7 +168,7 @@ class Runner:
                 del self._running[attempt.unit]
                 self._took_end(attempt)
                 started = self._drain()
-            except BaseException as error:  # noqa: BLE001 - a plugin or a bug: the run ends and says so
+            except BaseException as error:
                 self._crashed(error)
                 return None
             if not started:
@@ -204,7 +204,7 @@ class Runner:
                 self._events.append(event)
                 for attempt in self._drain():
                     self.executor.submit(attempt)
-            except BaseException as error:  # noqa: BLE001 - as in done()
+            except BaseException as error:
                 self._crashed(error)
 
     def _over(self) -> bool:
@@ -498,7 +498,7 @@ class Runner:
                     self._end_abandoned(attempt, now)
                     for started in self._drain():
                         self.executor.submit(started)
-                except BaseException as error:  # noqa: BLE001 - as in done()
+                except BaseException as error:
                     self._crashed(error)
 
     def _end_abandoned(self, attempt: Attempt, now: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from flowkit.collector import CollectedFlow, Selector
@@ -145,7 +145,7 @@ class _Substrings(Collection[str]):
     def __contains__(self, word: object) -> bool:
         return any(str(word).lower() in text for text in self._texts)
 
-    def __iter__(self):  # type: ignore[no-untyped-def]  # of Collection; nobody iterates
+    def __iter__(self) -> Iterator[str]:
         return iter(self._texts)
 
     def __len__(self) -> int:

@@ -27,8 +27,8 @@ class Continuation(Protocol):
 class Results(Protocol):
     """What is stored of results, by the key that their nodes are reported with."""
 
-    def flush(self) -> None:
-        """Wait until all that was kept so far is on disk (or was given up)."""
+    def flush(self, *, hurry: bool) -> None:
+        """Wait until all that was kept so far is on disk (or was given up); hasten that, if in a hurry."""
 
     def value(self, key: str) -> Handle | None:
         """Return a handle on the value under a key, or None if there is none."""

@@ -100,7 +100,7 @@ class Session:
         executors: Mapping[str, Callable[[int], Executor]] | None = None,
     ) -> None:
         self.clock: Clock = clock or SystemClock()
-        self.random = random.Random(seed)  # noqa: S311 - jitter and ids, not secrets
+        self.random = random.Random(seed)
         self.out = out
         self.command = command
         self.services: dict[type, Any] = {}
@@ -385,9 +385,9 @@ class Session:
         for flow, names in users.items():
             found = self.parameters[flow]
             every = reachable(resources[flow])
-            names = names | {p for r in every for p in r.parameters.values()}
+            needed = names | {p for r in every for p in r.parameters.values()}
             for parameter in found.values():
-                if parameter.name in names:
+                if parameter.name in needed:
                     problem = settle(parameter, sources)
                     errors += [problem] if problem else []
                     if problem is None and parameter.value is _missing():
@@ -754,19 +754,19 @@ def _check_exact(selection: Selection, runner: Runner) -> None:
             for name in piece.ids or ()
         ]
         blocked = any(p.blocked is not None for axis, _, _ in state.sources for p in axis.pieces.values())
-        for name in ids:
-            if name not in nodes and not blocked:
-                errors.append(
-                    SelectionError(
-                        f"{task.flow.path}::{name}: {task.name!r} has no such element",
-                        known=f"elements: {listing(known)}",
-                        remedy=did_you_mean(name, known, "Name one of its elements."),
-                    )
-                )
+        errors += [
+            SelectionError(
+                f"{task.flow.path}::{name}: {task.name!r} has no such element",
+                known=f"elements: {listing(known)}",
+                remedy=did_you_mean(name, known, "Name one of its elements."),
+            )
+            for name in ids
+            if name not in nodes and not blocked
+        ]
     _raise_all(errors)
-    if selection.elements and not any(runner.machine.states[t].nodes for t in selection.targets):
-        if not any(n.bad for n in runner.report.nodes):
-            raise NothingToRun("nothing to run: no element matches the selection")
+    found = any(runner.machine.states[t].nodes for t in selection.targets)
+    if selection.elements and not found and not any(n.bad for n in runner.report.nodes):
+        raise NothingToRun("nothing to run: no element matches the selection")
 
 
 def _folders(targets: Sequence[Target]) -> list[Path]:

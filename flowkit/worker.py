@@ -144,7 +144,7 @@ class Worker:
                 raise _not_a_result(attempt.value)
             if task.provides:
                 _check_provided(attempt)
-        except BaseException as error:  # noqa: BLE001 - user code may raise anything; it is a fact about the node
+        except BaseException as error:
             attempt.value = None
             self._failed(attempt, error)
         finally:

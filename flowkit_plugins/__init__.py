@@ -10,6 +10,7 @@
 | ``history`` | ``--resume``, ``--lf``, ``--ff``, ``--pdb``, ``flowkit runs``, ``show``, ``logs``, ``why``, ``set``, ``repro`` |
 | ``drawing`` | ``flowkit graph`` |
 | ``scaffold`` | ``flowkit new`` |
+| ``testing`` | ``effect=``, ``strategy=``, ``expect=``, ``--faults``, ``flowkit test`` |
 | ``terminal`` | what is printed during and after a run |
 """
 
@@ -24,5 +25,6 @@ BUILT_IN = (
     "history",
     "drawing",
     "scaffold",
+    "testing",
     "terminal",
 )

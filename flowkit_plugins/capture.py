@@ -316,7 +316,7 @@ class _Handler(logging.Handler):
                 output.add("log", f"{self.format(record)}\n")
             elif not self._others(record.name):
                 self._stand_in(record)
-        except Exception:  # noqa: BLE001 - a record that cannot be formatted; as every handler does
+        except Exception:
             self.handleError(record)
 
     def _stand_in(self, record: logging.LogRecord) -> None:

@@ -279,7 +279,7 @@ def _settle(attempt: Attempt) -> None:
     try:
         if attempt.kind == "success":
             attempt.value = staging.commit(attempt.value)
-    except Exception as error:  # noqa: BLE001 - the disk, or a user's class that cannot be copied
+    except Exception as error:
         from flowkit.tracebacks import as_text
 
         attempt.kind = "error"

@@ -147,8 +147,8 @@ def test_links_on_the_page_lead_somewhere(page: str) -> None:
     assert [link for link in links if link and not (here / link).exists()] == []
 
 
-@pytest.mark.parametrize("page", [p for p in ALL_PAGES if p.startswith("docs/")])
+@pytest.mark.parametrize("page", [p for p in ALL_PAGES if p != "docs/design.md"])
 def test_lines_of_the_page_can_be_read(page: str) -> None:
     """Prose is wrapped; a row of a table and a block of code are as long as they are."""
     text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.M | re.S)
-    assert [line for line in text.splitlines() if len(line) > 140 and not line.startswith("|")] == []
+    assert [line for line in text.splitlines() if len(line) > 130 and not line.startswith("|")] == []

@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flowkit.scheduler.states import Node, State, READY
+from flowkit.scheduler.states import READY, Node
 
 #: The limit that every node takes one of: the workers.
 SLOTS = "slots"

@@ -48,7 +48,6 @@ from flowkit.scheduler.expansion import (
     project,
 )
 from flowkit.scheduler.states import (
-    ENDED,
     FAILED,
     NOT_RUN,
     PARKED,

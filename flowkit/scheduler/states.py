@@ -91,8 +91,27 @@ class Node:
     """
 
     __slots__ = (
-        "callers", "called", "coords", "error", "forced", "holders", "hollow", "id", "rank", "reason",
-        "report", "roots", "serial", "settled", "stand_in", "state", "task", "told", "trouble", "waiters", "waiting",
+        "called",
+        "callers",
+        "coords",
+        "error",
+        "forced",
+        "holders",
+        "hollow",
+        "id",
+        "rank",
+        "reason",
+        "report",
+        "roots",
+        "serial",
+        "settled",
+        "stand_in",
+        "state",
+        "task",
+        "told",
+        "trouble",
+        "waiters",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, task: BoundTask, coords: tuple[int, ...], id: str) -> None:  # noqa: A002 - the word users know

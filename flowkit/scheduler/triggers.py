@@ -13,7 +13,7 @@ from enum import Enum
 
 from flowkit.annotations import Accepts
 from flowkit.graph import Edge
-from flowkit.scheduler.states import Node, State, FAILED, READY, SKIPPED, UPSTREAM
+from flowkit.scheduler.states import FAILED, READY, SKIPPED, UPSTREAM, Node, State
 
 
 class Ending(Enum):

@@ -75,9 +75,9 @@ class Property:
 
         test.__name__ = test.__qualname__ = f"test_{self.name}"
         test.__doc__ = self.statement
-        found: Any = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)(
-            given(case=st.deferred(drawn))(test)
-        )
+        found: Any = given(case=st.deferred(drawn))(test)
+        # As a default only, so that whoever uses it may still put @settings over it.
+        found._hypothesis_internal_use_settings = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
         found.flowkit_property = (self, flow)
         return found
 
@@ -107,9 +107,9 @@ def _story(case: Case) -> str:
 
 def _line(flow: FlowUnderTest, word: str) -> str:
     test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
-    if test and "[flowkit" not in test and "::flowkit:" not in test:
+    if test and "flowkit:" not in test:
         return f"pytest '{test}' --flowkit-replay {word}"
-    typed = "".join(f" -O {text}" for text in flow.flags.get("typed_overrides", ()))
+    typed = "".join(f" -O {text}" for text in flow.typed)
     target = os.path.relpath(str(flow.target)) if ".py" in str(flow.target) else str(flow.target)
     return f"flowkit test {target}{typed} --replay {word}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,7 @@ class Setting:
 
     case: Case = Case()
     override: Mapping[str, object] = field(default_factory=dict)
+    typed: tuple[str, ...] = ()
     flags: Mapping[str, Any] = field(default_factory=dict)
     patch_sleep: bool = False
     observe: bool = False
@@ -99,7 +100,7 @@ class Sandbox:
     def fresh(self) -> Sandbox:
         """Return a sandbox of the same flow with an empty store."""
         other = Sandbox(self.target)
-        other._mirror = self._mirror  # noqa: SLF001 - one of ours
+        other._mirror = self._mirror
         return other
 
     # Sources
@@ -142,9 +143,8 @@ class Sandbox:
     # Sessions
 
     def _session(self, setting: Setting, world: World) -> Session:
-        from flowkit_plugins.cache.storage import Storage
-
         from flowkit.testing.memory import MemoryStorage
+        from flowkit_plugins.cache.storage import Storage
 
         simulated = setting.executor == "simulated"
         executors: dict[str, Callable[[int], Executor]] = {"simulated": lambda slots: world.executor}
@@ -171,7 +171,7 @@ class Sandbox:
 
     def run(
         self,
-        setting: Setting = Setting(),  # noqa: B008 - frozen
+        setting: Setting = Setting(),
         enter: Callable[[World], None] = lambda world: None,
     ) -> RunResult:
         """Run the flow to its end, or to its crash.
@@ -200,7 +200,7 @@ class Sandbox:
         with self._isolated(), world.sleeping():
             session = self._session(setting, world)
             try:
-                sources = session.prepare(lambda: Sources(given=case.params), setting.override)
+                sources = session.prepare(lambda: Sources(given=case.params), setting.override, setting.typed)
                 run = session.execute(params=sources, prepare=prepare)
             except SimulatedCrash:
                 pass
@@ -210,23 +210,23 @@ class Sandbox:
             run = None
         return RunResult(self, setting, world, run, runners[0].report.nodes if runners else ())
 
-    def plan(self, setting: Setting = Setting()) -> dict[str, Planned]:  # noqa: B008 - frozen
+    def plan(self, setting: Setting = Setting()) -> dict[str, Planned]:
         """Return what a run would do to each node."""
         world = World(Plan(), self.clock)
         with self._isolated():
             session = self._session(setting, world)
             try:
-                sources = session.prepare(lambda: Sources(given=setting.case.params), setting.override)
+                sources = session.prepare(lambda: Sources(given=setting.case.params), setting.override, setting.typed)
                 return planned(session.plan(sources))
             finally:
                 session.close()
 
-    def look(self, override: Mapping[str, object] | None = None) -> Session:
+    def look(self, override: Mapping[str, object] | None = None, typed: Sequence[str] = ()) -> Session:
         """Return a closed session in which the flow is collected: its graph and its parameters."""
         with self._isolated():
             session = self._session(Setting(), World(Plan(), self.clock))
             try:
-                session.collect(override)
+                session.collect(override, typed)
             finally:
                 session.close()
         return session

@@ -106,3 +106,8 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copy2(entry.path, copy)
         else:
             copy.symlink_to(entry.path)
+
+
+def fresh_folder() -> Path:
+    """Return a new folder, which is removed when the process ends."""
+    return Path(tempfile.mkdtemp(prefix="store-", dir=_folder()))

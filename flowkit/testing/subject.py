@@ -29,6 +29,7 @@ class FlowUnderTest:
         target: What ``flowkit.run`` takes, or the text of a module.
         params: Values that are not drawn.
         override: Values or functions that stand in for tasks, resources and parameters.
+        typed: Overrides as ``-O`` takes them.
         flags: As for ``flowkit.run``.
     """
 
@@ -37,11 +38,14 @@ class FlowUnderTest:
         target: object,
         params: Mapping[str, object] | None = None,
         override: Mapping[str, object] | None = None,
+        *,
+        typed: Sequence[str] = (),
         **flags: Any,
     ) -> None:
         self._target = target
         self.fixed = dict(params or {})
         self.override = dict(override or {})
+        self.typed = tuple(typed)
         self.flags = flags
 
     def __repr__(self) -> str:
@@ -59,7 +63,7 @@ class FlowUnderTest:
 
     @cached_property
     def _session(self) -> Session:
-        session = self.sandbox.look(self.override)
+        session = self.sandbox.look(self.override, self.typed)
         refused = [t for t in _graph(session).tasks if t.options.get("effect") and t.given is None]
         if refused:
             names = ", ".join(repr(t.name) for t in refused)
@@ -91,13 +95,17 @@ class FlowUnderTest:
     @property
     def parameters(self) -> dict[str, Parameter]:
         """Its parameters."""
-        return {name: p for found in self._session.parameters.values() for name, p in found.items() if name not in self.override}
+        return {name: p for found in self._session.parameters.values() for name, p in found.items() if name not in self._standing_in}
+
+    @property
+    def _standing_in(self) -> set[str]:
+        return {*self.override, *(text.partition("=")[0] for text in self.typed)}
 
     # Running
 
     def setting(self, case: Case = Case(), **changes: Any) -> Setting:  # noqa: B008 - frozen
         """Return what to ask a sandbox for."""
-        setting = Setting(case, self.override, self.flags)
+        setting = Setting(case, self.override, self.typed, self.flags)
         return setting.changed({"faults": case.faults, "schedule": case.schedule, **changes}) if changes else setting
 
     def run(self, case: Case = Case(), **changes: Any) -> RunResult:  # noqa: B008 - frozen

@@ -59,7 +59,7 @@ def together(sandbox: Sandbox, settings: Sequence[Setting]) -> list[RunResult]:
         baton.take(who)
         try:
             results[who] = sandbox.run(settings[who], enter=lambda world: _share(world, baton, who))
-        except BaseException as error:  # noqa: BLE001 - raised by the caller
+        except BaseException as error:
             errors.append(error)
         finally:
             baton.pass_on(who, ended=True)

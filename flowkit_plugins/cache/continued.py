@@ -109,9 +109,9 @@ class Stored:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def flush(self) -> None:
+    def flush(self, *, hurry: bool) -> None:
         """Wait until all that was kept so far is on disk (or was given up)."""
-        self._storage.flush()
+        self._storage.flush(hurry=hurry)
 
     def value(self, key: str) -> Handle | None:
         """Return a handle on the value under a key, or None if there is none."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import diskcache  # type: ignore[import-untyped]  # has no annotations and no stubs
+import diskcache
 
 from flowkit_plugins.cache.faults import StoreError
 from flowkit_plugins.cache.places import BINARY, DATABASE, MIN_FILE_SIZE, RAW

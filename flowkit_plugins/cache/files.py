@@ -1,4 +1,4 @@
-"""Files that a result stands for: are they still what they were, and can they be brought back?"""
+"""Files that a result stands for: whether they are still what they were, and bringing them back."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from flowkit_plugins.cache.faults import StoreError, store_error
 from flowkit_plugins.cache.places import private_folder
@@ -58,7 +59,7 @@ class Flight:
         if descriptor >= 0:
             os.close(descriptor)
 
-    def __enter__(self) -> Flight:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:

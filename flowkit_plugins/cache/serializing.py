@@ -217,7 +217,7 @@ def _may_hold(kind: type, array: type) -> bool:
 
 def _cloudpickle(value: object, buffers: list[pickle.PickleBuffer]) -> bytes:
     """Pickle by value what cannot be pickled by name."""
-    import cloudpickle  # type: ignore[import-untyped]  # no stubs; most values do without it
+    import cloudpickle  # most values do without it
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped
         def reducer_override(self, obj: object) -> Any:
@@ -347,7 +347,7 @@ def _package(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        package = name.split(".")[0]
+        package = name.split(".", maxsplit=1)[0]
         raise StoreError(
             f"results are to be compressed with {package}, which is not installed",
             known="zlib comes with Python, but is slower.",

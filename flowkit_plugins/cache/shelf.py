@@ -39,7 +39,7 @@ class Records(Traces):
 
     def lasts(self) -> list[Last]:
         """Return the last success of every node of every flow, elements in natural order."""
-        rows = self._select(f"SELECT {', '.join(Last._fields)} FROM last")  # noqa: S608 - our own columns
+        rows = self._select(f"SELECT {', '.join(Last._fields)} FROM last")
         self._readable()
         return sorted((Last(*row) for row in rows), key=lambda one: natural(full_id(one)))
 

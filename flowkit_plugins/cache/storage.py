@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,6 @@ from flowkit_plugins.cache.signing import signing_key
 from flowkit_plugins.cache.store import Loaded, Store
 from flowkit_plugins.cache.traces import Last, Trace, Traces
 from flowkit_plugins.cache.writer import Writer
-
 
 #: With no more traces than this it is worth knowing all their keys, so as not to ask for each.
 MOST_KEYS = 200_000
@@ -206,8 +205,11 @@ class Storage:
     def holds(self, blob: str) -> bool:
         """Whether there is a row for a blob; all rows are read at once."""
         if self._rows is None:
-            self._rows = set(self._try(lambda: self.store.rows(), ()))
+            self._rows = set(self._try(self._row_names, ()))
         return row_of(blob) in self._rows
+
+    def _row_names(self) -> Iterable[str]:
+        return self.store.rows()
 
     def value(self, trace: Trace) -> Loaded | Miss:
         """Fetch a value."""
@@ -333,10 +335,10 @@ class Storage:
         )
         self._code_made.clear()
 
-    def flush(self) -> None:
+    def flush(self, *, hurry: bool = True) -> None:
         """Wait until all that was handed over is on disk, or was given up."""
         if self._writer is not None:
-            self._writer.flush()
+            self._writer.flush(hurry=hurry)
 
     def close(self) -> None:
         """Let go of files."""

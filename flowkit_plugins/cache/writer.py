@@ -117,11 +117,17 @@ class Writer:
             if urgent or waiting == 1 or waiting == GROUP_RECORDS:
                 self._work.notify()
 
-    def flush(self) -> bool:
-        """Wait until everything handed over is on disk; False if writing has failed."""
+    def flush(self, *, hurry: bool = True) -> bool:
+        """Wait until everything handed over is on disk; False if writing has failed.
+
+        Args:
+            hurry: Close the group that is open now; else wait for its time to come.
+        """
         with self._lock:
-            target = self._hurry = self._taken
-            self._work.notify()
+            target = self._taken
+            if hurry:
+                self._hurry = target
+                self._work.notify()
             while self._done < target:
                 self._progress.wait()
             return not self.failure

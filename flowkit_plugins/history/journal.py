@@ -34,6 +34,8 @@ from flowkit_plugins.history.databases import (
     trouble,
 )
 
+Flush = Callable[..., None]
+
 GROUP_SECONDS = 0.05
 TICK = 1.0
 """Seconds between two looks at what is running; a node that runs longer than this is written down."""
@@ -45,7 +47,7 @@ AT_ONCE = 100
 """Rows in one statement: SQLite takes 999 values everywhere, and the interpreter's lock is asked for once."""
 
 _ROW = f"(?{', ?' * (rows.WIDTH - 1)})"
-_ATTEMPTS = f"INSERT INTO attempts VALUES (?{', ?' * 10})"  # noqa: S608
+_ATTEMPTS = f"INSERT INTO attempts VALUES (?{', ?' * 10})"
 
 
 class Journal:
@@ -78,7 +80,7 @@ class Journal:
         continues: str | None = None,
         parent: str | None = None,
         keep: float | None = None,
-        flush: Callable[[], None] = lambda: None,
+        flush: Flush,
         clock: Clock,
     ) -> None:
         self._file = file
@@ -220,7 +222,7 @@ class Journal:
         if not (reports or attempts or long):
             return
         if reports:
-            self._flush()
+            self._flush(hurry=bool(self._status))
         zero, mask = self._zero, self._mask
         first = self._take("nodes", len(reports))
         values = rows.node_values(reports, first, zero, mask, self._counts)
@@ -337,7 +339,7 @@ def sweep(connection: sqlite3.Connection, before: float, most: int) -> int:
     for number, graph in old:
         for table in OF_A_RUN:
             connection.execute(
-                f"DELETE FROM {table} WHERE at BETWEEN ? AND ?",  # noqa: S608
+                f"DELETE FROM {table} WHERE at BETWEEN ? AND ?",
                 (number * SPAN, (number + 1) * SPAN - 1),
             )
         connection.execute("DELETE FROM details WHERE number = ?", (number,))
@@ -355,4 +357,4 @@ def _insert(connection: sqlite3.Connection, values: list[object]) -> None:
     for start in range(0, len(values), AT_ONCE * rows.WIDTH):
         some = values[start : start + AT_ONCE * rows.WIDTH]
         count = len(some) // rows.WIDTH
-        connection.execute(f"INSERT INTO nodes VALUES {', '.join([_ROW] * count)}", some)  # noqa: S608
+        connection.execute(f"INSERT INTO nodes VALUES {', '.join([_ROW] * count)}", some)

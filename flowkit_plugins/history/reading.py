@@ -91,7 +91,7 @@ class Repair(NamedTuple):
     who: str
 
 
-_RUN = f"SELECT {', '.join(RunRow._fields)} FROM runs"  # noqa: S608
+_RUN = f"SELECT {', '.join(RunRow._fields)} FROM runs"
 _NODE = ", ".join(NodeEnd._fields)
 _ATTEMPT = ", ".join(AttemptEnd._fields)
 
@@ -214,7 +214,7 @@ class History:
         if flow:
             columns = ", ".join(f"runs.{name}" for name in RunRow._fields)
             rows = self._select(
-                f"SELECT {columns} FROM runs_of CROSS JOIN runs ON runs.number = runs_of.number"  # noqa: S608
+                f"SELECT {columns} FROM runs_of CROSS JOIN runs ON runs.number = runs_of.number"
                 " WHERE runs_of.flow = ? AND runs_of.number < ? ORDER BY runs_of.number DESC LIMIT ?",
                 (flow, below, most),
             )
@@ -251,7 +251,7 @@ class History:
         return [
             NodeEnd(*row)
             for row in self._select(
-                f"SELECT {_NODE} FROM nodes WHERE at BETWEEN ? AND ? ORDER BY at",  # noqa: S608 - column names of ours
+                f"SELECT {_NODE} FROM nodes WHERE at BETWEEN ? AND ? ORDER BY at",
                 _range(run),
             )
         ]
@@ -272,7 +272,7 @@ class History:
         """Return attempts of a run that are of interest, with their rowids, from a rowid on."""
         first, last = _range(run)
         rows = self._select(
-            f"SELECT at, {_ATTEMPT} FROM attempts WHERE at BETWEEN ? AND ? ORDER BY at",  # noqa: S608
+            f"SELECT at, {_ATTEMPT} FROM attempts WHERE at BETWEEN ? AND ? ORDER BY at",
             (max(first, after), last),
         )
         return [(row[0], AttemptEnd(*row[1:])) for row in rows]

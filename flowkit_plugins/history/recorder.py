@@ -144,5 +144,5 @@ class Recorder:
             self._journal = None
 
 
-def _nothing() -> None:
+def _nothing(*, hurry: bool) -> None:
     """Nothing is stored, so nothing has to be waited for."""

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-
 import flowkit
 from flowkit_plugins.terminal.style import Screen, counted
 

@@ -76,7 +76,7 @@ def test_strides_do_not_count():
         np.random.default_rng(3),
         np.dtype([("a", "i1")]),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_copies_of_arrays_and_the_like_are_the_same(value):
     assert_same(value, *copies(value))
@@ -198,7 +198,7 @@ def test_what_lies_under_a_missing_value_does_not_count():
         pd.RangeIndex(3),
         pd.date_range("2024", periods=3),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_copies_of_pandas_things_are_the_same(value):
     assert_same(value, *copies(value))

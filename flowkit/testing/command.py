@@ -1,0 +1,65 @@
+"""``flowkit test FLOW``: the ready-made properties, with no test code."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import click
+from hypothesis import HealthCheck, settings
+
+from flowkit.errors import OptionError
+from flowkit.parameters import Sources
+from flowkit.testing.checks import Violation
+from flowkit.testing.properties import PROPERTIES, Property
+from flowkit.testing.properties import replay as replayed
+from flowkit.testing.subject import FlowUnderTest
+
+
+def check(
+    target: str, *, typed: Sequence[str], overrides: Sequence[str], only: Sequence[str], examples: int, replay: str | None
+) -> int:
+    """Check a flow and return the exit code: 0 if all holds, 1 if something does not."""
+    given = Sources(typed=typed)
+    flow = FlowUnderTest(target, {n: _read(g.value) for n, g in given.near.items()}, typed=tuple(overrides))
+    if replay is not None:
+        try:
+            held = replayed(flow, replay)
+        except Violation as violation:
+            click.echo(str(violation))
+            return 1
+        click.echo(f"{held.name} holds for this case")
+        return 0
+    for name in only:
+        if name not in PROPERTIES:
+            raise OptionError.unknown("property", name, f"--only {name}", PROPERTIES)
+    chosen = [p for p in PROPERTIES.values() if not only or p.name in only]
+    count = len(flow.tasks)  # refuses tasks with effects before anything runs
+    click.echo(f"{target}: {count} tasks, {len(chosen)} properties, {examples} cases of each\n")
+    failures = [told for found in chosen if (told := _one(found, flow, examples))]
+    for told in failures:
+        click.echo(f"\n{told}")
+    click.echo(f"\n{len(chosen) - len(failures)} hold" + (f", {len(failures)} do not" if failures else ""))
+    return 1 if failures else 0
+
+
+def _read(text: object) -> object:
+    import json
+
+    try:
+        return json.loads(str(text))
+    except ValueError:
+        return text
+
+
+def _one(found: Property, flow: FlowUnderTest, examples: int) -> str:
+    """Check one property; return what a violation says, or nothing."""
+    begun = time.monotonic()
+    told = ""
+    try:
+        settings(max_examples=examples, database=None, deadline=None, suppress_health_check=list(HealthCheck))(found(flow))()
+    except Violation as violation:
+        told = str(violation)
+    mark = "FAILED" if told else "ok"
+    click.echo(f"  {found.name:<20} {mark:<7} {time.monotonic() - begun:5.1f}s  {found.statement}")
+    return told

@@ -1,0 +1,180 @@
+"""Tasks as pytest fixtures: one of the same name for each task, parameter and resource of a flow.
+
+pytest's own resolution does the rest: a class that redefines ``raw``, or ``parametrize("raw", …)``,
+changes what hangs off it. A task that is mapped over one list gives all its elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from flowkit.annotations import MISSING
+from flowkit.outcomes import Success
+from flowkit.testing.sandbox import Sandbox
+from flowkit.values import Collected
+
+if TYPE_CHECKING:
+    from flowkit.graph import BoundResource, BoundTask
+
+#: Fixtures that pytest and this plugin bring; a task of such a name needs ``flowkit_prefix``.
+TAKEN = frozenset(
+    "cache capfd capfdbinary caplog capsys capsysbinary doctest_namespace faults flowrun monkeypatch project pytestconfig "
+    "record_property record_testsuite_property recwarn request subtests testdir tmp_path tmp_path_factory tmpdir".split()
+)
+
+
+def fixtures_of(target: str, prefix: str = "") -> ModuleType:
+    """Return a module with a fixture for each task of a flow, and for its parameters and resources.
+
+    Raises:
+        pytest.UsageError: The flow is wrong, or a name is taken.
+    """
+    from flowkit.errors import FlowError
+
+    try:
+        session = Sandbox(target).look()
+    except FlowError as error:
+        raise pytest.UsageError(f"flowkit_modules: {target}\n{error}") from None
+    assert session.graph is not None  # it was collected
+    tasks = [task for task in session.graph.tasks if task.given is None]
+    made: dict[str, tuple[list[str], Callable[[dict[str, Any]], Any], str]] = {}
+    for task in tasks:
+        made[task.name] = (_needs(task), _caller(task), _doc(task.declaration))
+        for resource in task.resources.values():
+            _add_resource(resource, made)
+    given = {t.name: t.given for t in session.graph.tasks if t.given is not None}
+    for found in session.parameters.values():
+        for name, parameter in found.items():
+            made.setdefault(name, ([], _value_of(name, parameter.default), f"Parameter {name} of {target}."))
+    for name, value in given.items():
+        made.setdefault(name, ([], lambda _, value=value: value(()), f"A list of {target}."))  # type: ignore[misc]
+    module = ModuleType(f"flowkit_tasks_{prefix}")
+    module.__doc__ = f"Fixtures of {target}."
+    for name, (needs, call, doc) in made.items():
+        setattr(module, f"{prefix}{name}", _fixture(name, needs, call, doc, prefix, target))
+    return module
+
+
+def _doc(declaration: Any) -> str:
+    return str(getattr(declaration, "doc", "") or "A task.")
+
+
+def _value_of(name: str, default: object) -> Callable[[dict[str, Any]], Any]:
+    def value(_: dict[str, Any]) -> Any:
+        if default is MISSING:
+            pytest.fail(f"parameter {name!r} has no default: define a fixture of that name, or parametrize it", pytrace=False)
+        return default
+
+    return value
+
+
+def _add_resource(resource: BoundResource, made: dict[str, Any]) -> None:
+    if resource.name in made or resource.plugin is not None:
+        return
+    for below in resource.resources.values():
+        _add_resource(below, made)
+    needs = {a: r.name for a, r in resource.resources.items()} | dict(resource.parameters)
+
+    def set_up(given: dict[str, Any]) -> Any:
+        return resource.declaration.function(**{a: given[n] for a, n in needs.items()})
+
+    made[resource.name] = (list(needs.values()), set_up, _doc(resource.declaration))
+
+
+def _fixture(name: str, needs: list[str], call: Callable[[dict[str, Any]], Any], doc: str, prefix: str, target: str) -> Any:
+    """Return a fixture that asks for others by name, as pytest reads it off a signature."""
+    if f"{prefix}{name}" in TAKEN:
+        raise pytest.UsageError(
+            f"flowkit_modules: {target}: the fixture {name!r} is pytest's; set flowkit_prefix = \"flow_\" in the configuration"
+        )
+    arguments = ", ".join(f"{prefix}{n}" if n not in ("tmp_path",) else n for n in dict.fromkeys(needs))
+    pairs = ", ".join(f"{n!r}: {prefix if n != 'tmp_path' else ''}{n}" for n in dict.fromkeys(needs))
+    text = f"def made({arguments}):\n    yield from _torn_down(call({{{pairs}}}))\n"
+    space: dict[str, Any] = {"call": call, "_torn_down": _torn_down}
+    exec(text, space)  # noqa: S102 - names were checked by the collector
+    space["made"].__doc__ = doc
+    return pytest.fixture(name=f"{prefix}{name}")(space["made"])
+
+
+def _torn_down(value: Any) -> Any:
+    """Yield a value; what a generator or coroutine gives, for those."""
+    import asyncio
+    import inspect
+
+    if inspect.isgenerator(value):
+        yield from value
+    elif inspect.iscoroutine(value):
+        yield asyncio.run(value)
+    else:
+        yield value
+
+
+def _needs(task: BoundTask) -> list[str]:
+    """Return the fixtures that a task's fixture asks for."""
+    found = [edge.source.name for edge in task.edges if edge.argument is not None]
+    found += [element.axis.source.name for element in task.elements]
+    found += list(task.parameters.values())
+    for resource in task.resources.values():
+        found.append("tmp_path" if resource.plugin is not None and resource.name in ("tmp_path", "out") else resource.name)
+    stand_ins = [r.name for r in task.resources.values() if r.plugin is not None and r.name not in ("tmp_path", "out")]
+    return [name for name in found if name not in stand_ins]
+
+
+def _caller(task: BoundTask) -> Callable[[dict[str, Any]], Any]:
+    """Return what calls a task with the values of fixtures."""
+
+    def call(given: dict[str, Any]) -> Any:
+        if not task.axes:
+            return task.declaration.function(**_arguments(task, given, None))  # type: ignore[union-attr]  # not a given value
+        if len(task.axes) > 1:
+            pytest.fail(f"task {task.name!r} is mapped over several lists: use flowrun", pytrace=False)
+        mapped = [given[edge.source.name] for edge in task.edges if edge.argument is not None and not edge.collected and edge.source.axes]
+        lists = [given[element.axis.source.name] for element in task.elements]
+        whole = [list(v.values()) if isinstance(v, dict) else list(v) for v in (*lists, *mapped)]
+        values = [task.declaration.function(**_arguments(task, given, i)) for i in range(len(whole[0]))]  # type: ignore[union-attr]  # likewise
+        return Collected(values, [str(i) for i in range(len(values))])
+
+    return call
+
+
+def _arguments(task: BoundTask, given: dict[str, Any], at: int | None) -> dict[str, Any]:
+    found: dict[str, Any] = {argument: given[name] for argument, name in task.parameters.items()}
+    for edge in task.edges:
+        if edge.argument is None:
+            continue
+        if not edge.accepts.value and not edge.accepts.success:
+            pytest.fail(f"task {task.name!r} runs only when {edge.source.name!r} does not succeed: use flowrun", pytrace=False)
+        value = given[edge.source.name]
+        if edge.part is not None:
+            value = value[edge.source.provides.index(edge.part)] if isinstance(value, tuple) else value[edge.part]
+        if at is not None and edge.source.axes and not edge.collected:
+            value = list(value)[at]
+        found[edge.argument] = value if edge.accepts.value else Success(value, 1, 0.0, False)
+    for element in task.elements:
+        values = given[element.axis.source.name]
+        item = (list(values.values()) if isinstance(values, dict) else list(values))[at or 0]
+        found.update(zip(element.arguments, item if element.unpack else (item,), strict=True))
+    for argument, resource in task.resources.items():
+        found[argument] = _brought(resource, given) if resource.plugin is not None else given[resource.name]
+    return found
+
+
+def _brought(resource: BoundResource, given: dict[str, Any]) -> Any:
+    """Return what stands in for a resource that a plugin brings."""
+    if resource.name == "tmp_path":
+        return given["tmp_path"]
+    if resource.name == "out":
+        return lambda name: given["tmp_path"] / name
+    if resource.name == "log":
+        import logging
+
+        return logging.getLogger("flowkit.test")
+    if resource.name == "rng":
+        import random
+
+        return random.Random(0)  # noqa: S311 - a test's
+    pytest.fail(f"the resource {resource.name!r} needs a run: use flowrun", pytrace=False)

@@ -1,0 +1,150 @@
+"""The pytest plugin: ``flowrun``, ``faults``, tasks as fixtures, ``--flowkit-check``, and ``project``.
+
+It is loaded wherever flowkit is installed, so it imports nothing of flowkit before something is
+asked of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from flowkit.testing.faults import Plan
+    from flowkit.testing.results import RunResult
+
+pytest_plugins = ["flowkit.testing.project"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options and settings."""
+    group = parser.getgroup("flowkit")
+    group.addoption(
+        "--flowkit-check", action="append", default=[], metavar="FLOW", help="Check the ready-made properties of a flow."
+    )
+    group.addoption("--flowkit-replay", metavar="TOKEN", help="Check one case of a property again, the one a failure printed.")
+    group.addoption("-O", dest="flowkit_overrides", action="append", default=[], metavar="NAME=OVERRIDE", help="For --flowkit-check: what stands in.")
+    parser.addini("flowkit_modules", "Flows whose tasks are fixtures.", type="linelist", default=[])
+    parser.addini("flowkit_prefix", "What the names of those fixtures begin with.", default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make fixtures of the tasks; leave other tests alone if flows are to be checked."""
+    modules = config.getini("flowkit_modules")
+    if modules:
+        from flowkit.testing.fixtures import fixtures_of
+
+        for target in modules:
+            path = config.rootpath / target
+            prefix = config.getini("flowkit_prefix")
+            found = fixtures_of(str(path) if path.exists() else target, prefix)
+            config.pluginmanager.register(found, f"flowkit tasks of {target}")
+    if config.getoption("--flowkit-check") and config.args_source is not config.ArgsSource.ARGS:
+        config.args = []
+
+
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Add a test for each property of each flow to be checked; have a property replay one case."""
+    for target in config.getoption("--flowkit-check"):
+        items.extend(_checks(session, target, config.getoption("flowkit_overrides")))
+    word = config.getoption("--flowkit-replay")
+    for item in items:
+        made = getattr(getattr(item, "obj", None), "flowkit_property", None)
+        if word and made is not None:
+            item.obj = _replaying(word, made[1])  # type: ignore[attr-defined]  # a Function has it
+
+
+def _replaying(word: str, flow: Any) -> Callable[[], None]:
+    from flowkit.testing.properties import replay
+
+    def test_replay() -> None:
+        replay(flow, word)
+
+    return test_replay
+
+
+def _checks(session: pytest.Session, target: str, overrides: list[str]) -> Iterator[pytest.Item]:
+    from flowkit.testing.properties import PROPERTIES
+    from flowkit.testing.subject import FlowUnderTest
+
+    flow = FlowUnderTest(target, typed=overrides)
+    for name in PROPERTIES:
+        yield _Check.from_parent(session, name=f"flowkit:{target}:{name}", flow=flow, check=name)
+
+
+class _Check(pytest.Item):
+    """One property of one flow."""
+
+    def __init__(self, *, flow: Any, check: str, **given: Any) -> None:
+        super().__init__(**given)
+        self._flow = flow
+        self._check = check
+
+    def runtest(self) -> None:
+        """Check it."""
+        from flowkit.testing.properties import PROPERTIES, replay
+
+        word = self.config.getoption("--flowkit-replay")
+        if word:
+            replay(self._flow, word)
+        else:
+            PROPERTIES[self._check](self._flow)()
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Show what does not hold, without a traceback of our own."""
+        from flowkit.errors import FlowError
+        from flowkit.testing.checks import Violation
+
+        if isinstance(excinfo.value, (Violation, FlowError)):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Say what is tested."""
+        return self.path, None, self.name
+
+
+@pytest.fixture(scope="session")
+def flowrun() -> Callable[..., RunResult]:
+    """Run a flow on the simulator, in a fresh sandbox for each call; so it may be used under ``@given``.
+
+    ``flowrun("shop.py", "report", params={…}, override={…}, faults=…, schedule=[…], workers=2, patch_sleep=True,
+    on_disk=False)``, and flags as for ``flowkit.run``. The target is a path (taken from the current folder, or
+    beside the test), a module, the text of one, or file name → text.
+    """
+    return run_flow
+
+
+def run_flow(target: object, *tasks: str, store: Any = None, on_disk: bool = False, **given: Any) -> RunResult:
+    """Run a flow in a fresh sandbox; see ``flowrun``."""
+    from flowkit.testing.sandbox import Sandbox, Setting
+
+    if len(tasks) > 1:
+        raise TypeError(f"flowrun takes one task to run, not {', '.join(tasks)}; it runs all without")
+    folder = None
+    if on_disk:
+        from flowkit.testing.sources import fresh_folder
+
+        folder = fresh_folder()
+    sandbox = Sandbox(target, disk=store, folder=folder)
+    if tasks:
+        sandbox.target = f"{sandbox.target}::{tasks[0]}"
+    return sandbox.run(Setting().changed(given))
+
+
+@pytest.fixture(scope="session")
+def faults() -> Plan:
+    """Where fault plans begin: ``faults.fail("load", times=3).slow("clean", 90)``."""
+    from flowkit.testing.faults import faults as none
+
+    return none
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say which flows' tasks are fixtures."""
+    modules = config.getini("flowkit_modules")
+    return f"flowkit: tasks of {', '.join(os.path.relpath(m) for m in modules)}" if modules else None
