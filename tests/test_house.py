@@ -55,6 +55,7 @@ ASK_THE_TIME = {
     "flowkit/clock.py": "the one door",
     "flowkit/filefacts.py": "times of files are wall times",
     "flowkit/imports.py": "likewise",
+    "flowkit/testing/command.py": "says how long a check took",
     "flowkit/testing/world.py": "puts virtual time in the place of time.sleep",
 }
 
