@@ -26,7 +26,8 @@ from flowkit.values import Collected
 
 if TYPE_CHECKING:
     from flowkit.hookspecs import hookimpl
-    from flowkit.session import Run, run
+    from flowkit.runs import Run
+    from flowkit.session import run
 
 __version__ = "0.1.0"
 
@@ -49,7 +50,7 @@ __all__ = [
 ]
 
 #: Names that are imported when they are first used: users' modules import flowkit and need none.
-_LATER = {"run": "flowkit.session", "Run": "flowkit.session", "hookimpl": "flowkit.hookspecs"}
+_LATER = {"run": "flowkit.session", "Run": "flowkit.runs", "hookimpl": "flowkit.hookspecs"}
 
 
 def __getattr__(name: str) -> Any:

@@ -151,13 +151,13 @@ class Kept:
 
 @hookspec
 def flowkit_task_options() -> Sequence[Option]:
-    """Declare options of ``@task``. Called once per session, before any module is imported."""
+    """Declare options of ``@task``. Called once per session, when flows were read and are to be checked."""
     raise NotImplementedError
 
 
 @hookspec
 def flowkit_flow_options() -> Sequence[Option]:
-    """Declare options of ``Flow``. Called once per session, before any module is imported."""
+    """Declare options of ``Flow``. Called once per session, when flows were read and are to be checked."""
     raise NotImplementedError
 
 

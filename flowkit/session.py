@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from flowkit import imports
+from flowkit import imports, overriding
 from flowkit import settings as settings_
 from flowkit.axes import assign_axes
 from flowkit.clock import Clock, SystemClock
@@ -23,30 +23,25 @@ from flowkit.errors import (
     FlowError,
     NothingToRun,
     OptionError,
-    ParameterError,
     SelectionError,
     UsageError,
     did_you_mean,
     listing,
-    nearest,
 )
 from flowkit.executors import Executor
-from flowkit.graph import Axis, BoundFlow, BoundResource, BoundTask, Graph
+from flowkit.graph import Axis, BoundFlow, BoundTask, Graph
 from flowkit.hookspecs import Flag, Option
-from flowkit.inputs import part_of
-from flowkit.outcomes import Outcome, Skipped
-from flowkit.parameters import Given, Parameter, Sources, convert, settle
-from flowkit.parameters import Problem as Unfit
+from flowkit.parameters import Given, Parameter, Sources
 from flowkit.plugins import Plugins
-from flowkit.reports import RunInfo, RunReport
+from flowkit.reports import RunInfo
 from flowkit.resolver import Override, Resolver, Surroundings, iterate_errors
 from flowkit.runner import Runner
-from flowkit.scheduler import Node, Scheduler, State
+from flowkit.runs import Run, check_exact
+from flowkit.scheduler import Scheduler
 from flowkit.secrets import masking
 from flowkit.selection import Selection, axis_filters, choose, element_wants
 from flowkit.services import Before
-from flowkit.tasks import Task, declared
-from flowkit.values import Collected, Handle
+from flowkit.settling import settle_flow
 
 if TYPE_CHECKING:
     from flowkit.planning import Decision
@@ -197,12 +192,14 @@ class Session:
             for target in self.targets:
                 collector.add(target)
             errors: list[UsageError] = list(collector.errors)
-            standing_in = self._overrides(override or {}, overrides, collector, errors)
+            standing_in = overriding.read(override or {}, overrides, collector.load_function, errors)
             around = self._surroundings(standing_in)
             with no_garbage():
                 for collected in collector.flows.values():
                     self._bind(collected, around, errors)
-                self._overrides_used(standing_in, errors)
+                known = {n for r in self._resolvers for n in r.visible()}
+                errors += overriding.unused(standing_in, known)
+                self._standing_in = standing_in
                 self.graph = graph = self._graph(errors)
         _raise_all(errors)
         assert graph is not None  # else there were errors
@@ -232,41 +229,8 @@ class Session:
             plugin_names=self.plugins.resources(),
             inputs=inputs,
             overrides=overrides,
-            convert=_convert_override,
+            convert=overriding.converted,
         )
-
-    def _overrides(
-        self, given: Mapping[str, object], typed: Sequence[str], collector: Collector, errors: list[UsageError]
-    ) -> dict[str, Override]:
-        found: dict[str, Override] = {}
-        for name, value in given.items():
-            found[name] = _override_of(name, value)
-        for text in typed:
-            name, equals, value = text.partition("=")
-            if not equals or not name:
-                errors.append(OptionError(f"-O {text}: no '='", remedy="Write -O name=value or -O name=file.py::name."))
-                continue
-            try:
-                if "::" in value:
-                    found[name] = _override_of(name, collector.load_function(value))
-                else:
-                    found[name] = Override(name, text=value)
-            except UsageError as error:
-                errors.append(error)
-        return found
-
-    def _overrides_used(self, overrides: Mapping[str, Override], errors: list[UsageError]) -> None:
-        known = {n for r in self._resolvers for n in r.visible()}
-        for name, override in overrides.items():
-            if not override.used and name not in known:
-                errors.append(
-                    OptionError(
-                        f"-O {name}: nothing asks for {name!r}",
-                        known=f"known: {listing(known)}",
-                        remedy=did_you_mean(name, known, "Name a task, a resource or a parameter of the flow."),
-                    )
-                )
-        self._standing_in = overrides
 
     def _graph(self, errors: list[UsageError]) -> Graph | None:
         tasks = [t for r in self._resolvers for t in r.tasks.values()]
@@ -373,33 +337,15 @@ class Session:
                 sources.near[name] = Given(override.text if text else override.value, f"-O {name}", text=text)
         errors += sources.unknown(known) if unknown else []
         errors += self._remember(sources)
-        users: dict[BoundFlow, set[str]] = {}
-        resources: dict[BoundFlow, list[BoundResource]] = {}
         taking: dict[BoundFlow, list[BoundTask]] = {}
         for task in graph.tasks:
             if task.parameters or task.resources:
-                users.setdefault(task.flow, set()).update(task.parameters.values())
-                resources.setdefault(task.flow, []).extend(task.resources.values())
                 taking.setdefault(task.flow, []).append(task)
         values: dict[str, object] = {}
-        for flow, names in users.items():
-            found = self.parameters[flow]
-            every = reachable(resources[flow])
-            needed = names | {p for r in every for p in r.parameters.values()}
-            for parameter in found.values():
-                if parameter.name in needed:
-                    problem = settle(parameter, sources)
-                    errors += [problem] if problem else []
-                    if problem is None and parameter.value is _missing():
-                        errors.append(self._lacking(parameter, flow))
-                    values[parameter.name] = parameter.value
-            for resource in every:
-                resource.constants.update({a: found[p].value for a, p in resource.parameters.items()})
-            for task in taking[flow]:
-                if task.given is None:
-                    task.constants.update(
-                        {a: found[p].value for a, p in task.parameters.items() if p in found}
-                    )
+        for resolver in self._resolvers:
+            found, wrong = settle_flow(taking.get(resolver.flow, ()), resolver, sources)
+            values.update(found)
+            errors += wrong
         _raise_all(errors)
         return values
 
@@ -413,25 +359,6 @@ class Session:
         except OptionError as error:
             return [error]
         return []
-
-    def _lacking(self, parameter: Parameter, flow: BoundFlow) -> ParameterError:
-        resolver = next(r for r in self._resolvers if r.flow is flow)
-        visible = [n for n in resolver.visible() if n != parameter.name]
-        plugins = [n for n in resolver.layers[-1].names if n in visible]
-        names = [n for n in visible if n not in plugins]
-        if parameter.iterated:
-            remedy = (
-                f"Give it with -P {parameter.name}='[…]', or write a task {parameter.name!r} that returns the list."
-            )
-        else:
-            remedy = f"Give it with -P {parameter.name}=…, or define a task or resource {parameter.name!r}."
-        near = nearest(parameter.name, visible)
-        return ParameterError(
-            f"{parameter.asked_by} ({parameter.where}) asks for {parameter.name!r}, which is no task, no "
-            f"resource, and a parameter without a value",
-            known=f"visible names: {listing(names)}\nfrom plugins: {listing(plugins)}",
-            remedy=f"Did you mean {near!r}? {remedy}" if near else remedy,
-        )
 
     def _info(self, graph: Graph, values: Mapping[str, object], params: Sources) -> RunInfo:
         return RunInfo(
@@ -511,7 +438,7 @@ class Session:
         folders = {os.path.dirname(f.file) for f in graph.flows if f.file}
         with _all_importable(folders):
             report = runner.execute()
-        _check_exact(selection, runner)
+        check_exact(selection, runner)
         self.plugins.all("flowkit_run_ended", report=report)
         return Run(runner, report, targets)
 
@@ -526,127 +453,6 @@ class Session:
         if make is None:
             raise FlowError([OptionError.unknown("executor", name, "--executor", self.executors)])
         return make(slots)
-
-
-class Run:
-    """What became of a run.
-
-    Attributes:
-        report: Everything that happened, as facts.
-    """
-
-    def __init__(self, runner: Runner, report: RunReport, targets: set[BoundTask]) -> None:
-        self._runner = runner
-        self._targets = targets
-        self.report = report
-
-    def __repr__(self) -> str:
-        counts = ", ".join(f"{n} {word}" for word, n in self.report.counts.items())
-        return f"<Run {self.id} {'ok' if self.ok else 'failed'}: {counts or 'nothing ran'}>"
-
-    @property
-    def id(self) -> str:
-        """The run's id."""
-        return self.report.run.id
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing failed that was not allowed to."""
-        return self.report.ok
-
-    @property
-    def exit_code(self) -> int:
-        """The exit code of the same run on the command line."""
-        return self.report.exit_code
-
-    @property
-    def outcomes(self) -> Mapping[str, Any]:
-        """Task → its outcome; for a mapped task a mapping from element id to outcome."""
-        return _Outcomes(self)
-
-    def _find(self, name: str) -> tuple[BoundTask, Node | None, str | None]:
-        """Return the task that a name means, the node if it is one, and the part if it is provided."""
-        graph = self._runner.machine.graph
-        short = [t for t in graph.tasks if name in (t.name, t.key)]
-        if len(short) == 1:
-            return short[0], None, None
-        for task in graph.tasks:
-            if name in task.provides:
-                return task, None, name
-            for prefix in (f"{task.name}[", f"{task.key}["):
-                if name.startswith(prefix):
-                    for node in self._runner.machine.nodes(task):
-                        if name in (node.id, node.full_id):
-                            return task, node, None
-        known = [t.name for t in graph.tasks if t.given is None]
-        if len(short) > 1:
-            raise KeyError(f"{name!r} is a task of several flows: {', '.join(t.key for t in short)}")
-        raise KeyError(f"no task {name!r} in this run; {did_you_mean(name, known, 'tasks: ' + listing(known))}")
-
-    def __getitem__(self, name: str) -> Any:
-        """Return the value of a task, or of one element: ``run["page[3]"]``.
-
-        For a mapped task, a ``Collected`` of all elements.
-
-        Raises:
-            KeyError: There is no such task in the run.
-            LookupError: It did not run (it says why), or its value was not kept.
-            Exception: The task's own error, if it failed.
-        """
-        task, node, part = self._find(name)
-        if node is not None or not task.axes:
-            node = node or self._runner.machine.node(task)
-            if node is None:
-                raise LookupError(f"{name!r} did not run")
-            return self._value(node, part)
-        nodes = [n for n in self._runner.machine.nodes(task) if n.state is not State.SKIPPED]
-        for each in nodes:
-            if not each.succeeded:
-                self._value(each, part)
-        ids = [n.id[len(task.name) + 1 : -1] for n in nodes]
-        return Collected([self._value(n, part) for n in nodes], ids)
-
-    def _value(self, node: Node, part: str | None) -> Any:
-        if not node.succeeded:
-            if node.state is State.FAILED and node.error is not None:
-                raise node.error
-            raise LookupError(f"`{node.id}` did not run: {node.reason or node.state.value}")
-        gatherer = self._runner.gatherer
-        if not gatherer.at_hand(node):
-            raise LookupError(
-                f"the value of `{node.id}` was not kept: name it as a target, as in flowkit.run('flow.py::{node.id}')"
-            )
-        value = gatherer.value(node)
-        value = value.get() if type(value) is Handle else value
-        return value if part is None else part_of(value, part, node.task)
-
-
-class _Outcomes(Mapping[str, Any]):
-    """The outcomes of a run, made when they are looked at."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._tasks = [t for t in run._runner.machine.graph.tasks if t.given is None]
-
-    def __getitem__(self, name: str) -> Any:
-        task, node, _ = self._run._find(name)
-        machine = self._run._runner.machine
-        if node is not None:
-            return self._outcome(node)
-        nodes = list(machine.nodes(task))
-        if task.axes:
-            return {n.id[len(task.name) + 1 : -1]: self._outcome(n) for n in nodes}
-        return self._outcome(nodes[0]) if nodes else Skipped("not run")
-
-    def _outcome(self, node: Node) -> Outcome[Any]:
-        return self._run._runner.gatherer.outcome(node)
-
-    def __iter__(self) -> Iterator[str]:
-        names = [t.name for t in self._tasks]
-        return iter(t.key if names.count(t.name) > 1 else t.name for t in self._tasks)
-
-    def __len__(self) -> int:
-        return len(self._tasks)
 
 
 def run(
@@ -693,42 +499,6 @@ def run(
         session.close()
 
 
-def reachable(resources: Sequence[BoundResource]) -> list[BoundResource]:
-    """Return resources and all that they ask for, each once."""
-    found: dict[BoundResource, None] = {}
-    stack = list(resources)
-    while stack:
-        resource = stack.pop()
-        if resource not in found:
-            found[resource] = None
-            stack.extend(resource.resources.values())
-    return list(found)
-
-
-def _missing() -> object:
-    from flowkit.annotations import MISSING
-
-    return MISSING
-
-
-def _override_of(name: str, value: object) -> Override:
-    declaration = declared(value)
-    if declaration is None and callable(value) and not isinstance(value, type):
-        declaration = Task(value, {})
-    if declaration is None:
-        return Override(name, value=value)
-    copy = type(declaration)(declaration.function, dict(declaration.options))
-    copy.name = name
-    return Override(name, declaration=copy)
-
-
-def _convert_override(text: str, annotation: object) -> object:
-    try:
-        return convert(text, annotation, text=True)
-    except Unfit as problem:
-        raise ParameterError(f"-O …={text}: does not fit", known=str(problem), remedy="Give a value that does.") from None
-
-
 def _by_name(found: Sequence[tuple[str, Sequence[Option]]]) -> dict[str, Option]:
     return {option.name: option for _, options in found for option in options}
 
@@ -739,34 +509,6 @@ def _only(cut: Mapping[Axis, Callable[[str], bool]]) -> Callable[[Axis, Sequence
         return None if wanted is None else [i for i, name in enumerate(ids) if wanted(name)]
 
     return only
-
-
-def _check_exact(selection: Selection, runner: Runner) -> None:
-    """Refuse ids that turned out not to exist, once the source has run (ruling C17)."""
-    errors: list[UsageError] = []
-    for task, ids in selection.exact.items():
-        state = runner.machine.states[task]
-        nodes = {n.id for n in state.nodes.values()}
-        known = [
-            f"{task.name}[{name}]"
-            for axis, _, _ in state.sources
-            for piece in axis.pieces.values()
-            for name in piece.ids or ()
-        ]
-        blocked = any(p.blocked is not None for axis, _, _ in state.sources for p in axis.pieces.values())
-        errors += [
-            SelectionError(
-                f"{task.flow.path}::{name}: {task.name!r} has no such element",
-                known=f"elements: {listing(known)}",
-                remedy=did_you_mean(name, known, "Name one of its elements."),
-            )
-            for name in ids
-            if name not in nodes and not blocked
-        ]
-    _raise_all(errors)
-    found = any(runner.machine.states[t].nodes for t in selection.targets)
-    if selection.elements and not found and not any(n.bad for n in runner.report.nodes):
-        raise NothingToRun("nothing to run: no element matches the selection")
 
 
 def _folders(targets: Sequence[Target]) -> list[Path]:

@@ -187,8 +187,9 @@ def failure_isolation(flow: FlowUnderTest, case: Case) -> None:
     plain = flow.run(_quiet(case))
     sandbox = Sandbox(flow.target)
     result = sandbox.run(flow.setting(case))
-    hit = {r.task for n, r in result.reports.items() if n in result.failed and n not in plain.failed}
-    below = _below(flow.tasks, {t.name for t in hit})
+    hit = {t.name for t in flow.tasks if any(f.matches(t.name, f"{t.name}[{f.pattern}]") for f in case.faults)}
+    hit |= {f.pattern.partition("[")[0] for f in case.faults}
+    below = _below(flow.tasks, hit)
     one, two = (
         {n: d for n, d in r.digests.items() if n.partition("[")[0] not in below} for r in (plain, result)
     )

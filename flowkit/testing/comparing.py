@@ -14,7 +14,7 @@ _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 if TYPE_CHECKING:
     from flowkit.scheduler import Node
-    from flowkit.session import Run
+    from flowkit.runs import Run
 
 
 def digests(run: Run) -> dict[str, str]:

@@ -113,6 +113,8 @@ def _mentions(tree: ast.Module) -> Mapping[str, set[str]]:
     for node in tree.body:
         inside = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
         inside |= {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            inside -= {a.arg for a in (*node.args.args, *node.args.kwonlyargs)}  # those are values
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             found.setdefault(node.name, set()).update(inside)
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):

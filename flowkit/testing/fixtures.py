@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 #: Fixtures that pytest and this plugin bring; a task of such a name needs ``flowkit_prefix``.
 TAKEN = frozenset(
-    "cache capfd capfdbinary caplog capsys capsysbinary doctest_namespace faults flowrun monkeypatch project pytestconfig "
-    "record_property record_testsuite_property recwarn request subtests testdir tmp_path tmp_path_factory tmpdir".split()
+    ["cache", "capfd", "capfdbinary", "caplog", "capsys", "capsysbinary", "doctest_namespace", "faults", "flowrun", "monkeypatch", "project", "pytestconfig", "record_property", "record_testsuite_property", "recwarn", "request", "subtests", "testdir", "tmp_path", "tmp_path_factory", "tmpdir"]
 )
 
 
@@ -176,5 +175,5 @@ def _brought(resource: BoundResource, given: dict[str, Any]) -> Any:
     if resource.name == "rng":
         import random
 
-        return random.Random(0)  # noqa: S311 - a test's
+        return random.Random(0)
     pytest.fail(f"the resource {resource.name!r} needs a run: use flowrun", pytrace=False)

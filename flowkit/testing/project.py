@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from flowkit.session import Run
+    from flowkit.runs import Run
 
 
 @dataclass(frozen=True, slots=True)

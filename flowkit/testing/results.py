@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from flowkit.planning import Decision
     from flowkit.reports import NodeReport
-    from flowkit.session import Run
+    from flowkit.runs import Run
     from flowkit.testing.memory import Disk
     from flowkit.testing.sandbox import Sandbox, Setting
     from flowkit.testing.world import World

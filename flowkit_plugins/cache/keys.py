@@ -63,7 +63,7 @@ class TaskPlan:
     said: dict[str, str] = field(default_factory=dict)
     files: dict[str, tuple[FileFact, ...]] = field(default_factory=dict)
     stored: str = ""
-    """:func:`stored_parts` of a node that takes nothing from above, once it was asked for."""
+    """What :func:`stored_parts` begins with, once it was asked for."""
 
 
 Elements = Mapping[str | None, tuple[Sequence[str], Sequence[str]]]
@@ -364,14 +364,20 @@ def environment() -> str:
 def stored_parts(plan: TaskPlan, counted: dict[str, str]) -> str:
     """Return the parts of a key as JSON, for the explanation of the next one."""
     if not plan.stored:
-        plan.stored = _as_json(plan, {})
-    return _as_json(plan, counted) if counted else plan.stored
+        plan.stored = _fixed_parts(plan)
+    # Names are identifiers and digests hexadecimal: nothing in them needs quoting, and the
+    # encoder would take as long as storing the whole result.
+    up = ",".join([f'"{name}":"{digest}"' for name, digest in counted.items()])
+    return f'{plan.stored},"up":{{{up}}}}}'
 
 
-def _as_json(plan: TaskPlan, counted: dict[str, str]) -> str:
-    parts: dict[str, object] = {"code": plan.code.hex, "fixed": plan.shown, "up": counted}
+def _fixed_parts(plan: TaskPlan) -> str:
+    """Return what all nodes of a task have in common, as JSON without its end."""
+    parts: dict[str, object] = {"code": plan.code.hex, "fixed": plan.shown}
     if plan.said:
         parts["said"] = plan.said
     if plan.files:
         parts["files"] = {name: {f.path: f.digest for f in facts} for name, facts in plan.files.items()}
-    return json.dumps(parts, separators=(",", ":"))
+    if len(parts) == 2 and not plan.shown:
+        return f'{{"code":"{plan.code.hex}","fixed":{{}}'
+    return json.dumps(parts, separators=(",", ":"))[:-1]

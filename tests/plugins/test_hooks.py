@@ -64,11 +64,11 @@ def run(project, plugin):
 def command(project, plugin, capsys):
     """Run the command line with a plugin; return what it printed."""
 
-    def command(*words, hooks=(), flow=FLOW, exit_code=0):
+    def command(*words, hooks=(), flow=FLOW, load=("-p", "probe"), exit_code=0):
         plugin(*hooks)
         project.write("m.py", textwrap.dedent(flow))
         with pytest.raises(SystemExit) as ended:
-            main([*words, *([] if "-p" in words else ["-p", "probe"])])
+            main([*words, *([] if "-p" in words else load)])
         printed = capsys.readouterr()
         assert ended.value.code == exit_code, printed
         return printed.out + printed.err
@@ -147,6 +147,22 @@ def test_hook_flowkit_commands(command):
         return [click.Command("hello", callback=lambda: click.echo("hello, you"))]
 
     assert command("-p", "probe", "hello", hooks=[flowkit_commands]) == "hello, you\n"
+
+
+def test_plugins_that_the_settings_name_bring_commands_and_flags(project, command):
+    """As those of ``-p`` do, before or behind the command."""
+
+    def flowkit_commands():
+        return [click.Command("hello", callback=lambda: click.echo("hello, you"))]
+
+    def flowkit_run_options():
+        return [Flag(name="--loud", type=bool, default=False, help="Be loud.")]
+
+    hooks = [flowkit_commands, flowkit_run_options]
+    assert "2 ran" in command("-p", "probe", "run", "m.py", "--loud", "--no-cache", hooks=hooks)
+    project.write("flowkit.toml", 'plugins = ["probe"]\n')
+    assert command("hello", hooks=hooks, load=[]) == "hello, you\n"
+    assert "2 ran" in command("run", "m.py", "--loud", "--no-cache", hooks=hooks, load=[])
 
 
 def test_hook_flowkit_configure(run):
@@ -283,6 +299,7 @@ def test_hook_flowkit_executor(run):
 
     assert run(flowkit_executor, executor="here", n=2)["two"] == 2
     assert asked == [("here", 2)]
+    assert run(flowkit_executor, executor="inline", n=2).ok, "None passes the question on"
 
 
 def test_hook_flowkit_header(command):

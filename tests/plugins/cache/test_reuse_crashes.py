@@ -253,15 +253,22 @@ def test_the_child_of_a_fork_does_not_keep_its_parents_rights(flow):
     other = Ranges(flow.root / ".flowkit" / "locks", run="b")
     assert mine.try_acquire("ab" * 20)
     read, write = os.pipe()
+    ready, told = os.pipe()
     child = os.fork()
     if not child:
+        os.write(told, b"x")
         os.read(read, 1)
         os._exit(0)
-    mine.close()  # as the parent's end would
-    assert other.try_acquire("ab" * 20) is not None
-    os.write(write, b"x")
-    os.waitpid(child, 0)
-    other.close()
+    try:
+        os.read(ready, 1)
+        os.close(mine._descriptor)  # as the parent's end would, by whatever signal
+        mine._descriptor = -1
+        assert other.try_acquire("ab" * 20) is not None
+    finally:
+        os.write(write, b"x")
+        os.waitpid(child, 0)
+        mine.close()
+        other.close()
 
 
 @pytest.mark.parametrize("ranges", [True, False], ids=["byte ranges", "files"])

@@ -1,0 +1,71 @@
+"""Overrides: what stands in for a task, a resource or a parameter in one run (``-O``, ``override=``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from flowkit.errors import OptionError, ParameterError, UsageError, did_you_mean, listing
+from flowkit.parameters import Problem, convert
+from flowkit.resolver import Override
+from flowkit.tasks import Task, declared
+
+
+def read(
+    given: Mapping[str, object], typed: Sequence[str], load: Callable[[str], object], errors: list[UsageError]
+) -> dict[str, Override]:
+    """Return the overrides of a run, by name.
+
+    Args:
+        given: Name → value or function, from Python.
+        typed: ``name=override`` texts of ``-O``.
+        load: Returns what ``file.py::name`` names.
+        errors: Takes what is wrong with them.
+    """
+    found = {name: override_of(name, value) for name, value in given.items()}
+    for text in typed:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            errors.append(OptionError(f"-O {text}: no '='", remedy="Write -O name=value or -O name=file.py::name."))
+            continue
+        try:
+            found[name] = override_of(name, load(value)) if "::" in value else Override(name, text=value)
+        except UsageError as error:
+            errors.append(error)
+    return found
+
+
+def unused(overrides: Mapping[str, Override], known: Collection[str]) -> list[UsageError]:
+    """Return an error for each override of a name that nothing asks for."""
+    return [
+        OptionError(
+            f"-O {name}: nothing asks for {name!r}",
+            known=f"known: {listing(known)}",
+            remedy=did_you_mean(name, known, "Name a task, a resource or a parameter of the flow."),
+        )
+        for name, override in overrides.items()
+        if not override.used and name not in known
+    ]
+
+
+def override_of(name: str, value: object) -> Override:
+    """Return the override that a value or a function makes; a function is a task, unless it is declared otherwise."""
+    declaration = declared(value)
+    if declaration is None and callable(value) and not isinstance(value, type):
+        declaration = Task(value, {})
+    if declaration is None:
+        return Override(name, value=value)
+    copy = type(declaration)(declaration.function, dict(declaration.options))
+    copy.name = name
+    return Override(name, declaration=copy)
+
+
+def converted(text: str, annotation: object) -> object:
+    """Return the text of an override as an annotation wants it.
+
+    Raises:
+        ParameterError: It does not fit.
+    """
+    try:
+        return convert(text, annotation, text=True)
+    except Problem as problem:
+        raise ParameterError(f"-O …={text}: does not fit", known=str(problem), remedy="Give a value that does.") from None

@@ -1,0 +1,173 @@
+"""What became of a run: values, outcomes, and the report, as the caller of ``flowkit.run`` sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flowkit.errors import (
+    FlowError,
+    NothingToRun,
+    SelectionError,
+    UsageError,
+    did_you_mean,
+    listing,
+)
+from flowkit.graph import BoundTask
+from flowkit.inputs import part_of
+from flowkit.outcomes import Outcome, Skipped
+from flowkit.reports import RunReport
+from flowkit.runner import Runner
+from flowkit.scheduler import Node, State
+from flowkit.selection import Selection
+from flowkit.values import Collected, Handle
+
+
+class Run:
+    """What became of a run.
+
+    Attributes:
+        report: Everything that happened, as facts.
+    """
+
+    def __init__(self, runner: Runner, report: RunReport, targets: set[BoundTask]) -> None:
+        self._runner = runner
+        self._targets = targets
+        self.report = report
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n} {word}" for word, n in self.report.counts.items())
+        return f"<Run {self.id} {'ok' if self.ok else 'failed'}: {counts or 'nothing ran'}>"
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.report.run.id
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed that was not allowed to."""
+        return self.report.ok
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the same run on the command line."""
+        return self.report.exit_code
+
+    @property
+    def outcomes(self) -> Mapping[str, Any]:
+        """Task → its outcome; for a mapped task a mapping from element id to outcome."""
+        return _Outcomes(self)
+
+    def _find(self, name: str) -> tuple[BoundTask, Node | None, str | None]:
+        """Return the task that a name means, the node if it is one, and the part if it is provided."""
+        graph = self._runner.machine.graph
+        short = [t for t in graph.tasks if name in (t.name, t.key)]
+        if len(short) == 1:
+            return short[0], None, None
+        for task in graph.tasks:
+            if name in task.provides:
+                return task, None, name
+            for prefix in (f"{task.name}[", f"{task.key}["):
+                if name.startswith(prefix):
+                    for node in self._runner.machine.nodes(task):
+                        if name in (node.id, node.full_id):
+                            return task, node, None
+        known = [t.name for t in graph.tasks if t.given is None]
+        if len(short) > 1:
+            raise KeyError(f"{name!r} is a task of several flows: {', '.join(t.key for t in short)}")
+        raise KeyError(f"no task {name!r} in this run; {did_you_mean(name, known, 'tasks: ' + listing(known))}")
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the value of a task, or of one element: ``run["page[3]"]``.
+
+        For a mapped task, a ``Collected`` of all elements.
+
+        Raises:
+            KeyError: There is no such task in the run.
+            LookupError: It did not run (it says why), or its value was not kept.
+            Exception: The task's own error, if it failed.
+        """
+        task, node, part = self._find(name)
+        if node is not None or not task.axes:
+            node = node or self._runner.machine.node(task)
+            if node is None:
+                raise LookupError(f"{name!r} did not run")
+            return self._value(node, part)
+        nodes = [n for n in self._runner.machine.nodes(task) if n.state is not State.SKIPPED]
+        for each in nodes:
+            if not each.succeeded:
+                self._value(each, part)
+        ids = [n.id[len(task.name) + 1 : -1] for n in nodes]
+        return Collected([self._value(n, part) for n in nodes], ids)
+
+    def _value(self, node: Node, part: str | None) -> Any:
+        if not node.succeeded:
+            if node.state is State.FAILED and node.error is not None:
+                raise node.error
+            raise LookupError(f"`{node.id}` did not run: {node.reason or node.state.value}")
+        gatherer = self._runner.gatherer
+        if not gatherer.at_hand(node):
+            raise LookupError(
+                f"the value of `{node.id}` was not kept: name it as a target, as in flowkit.run('flow.py::{node.id}')"
+            )
+        value = gatherer.value(node)
+        value = value.get() if type(value) is Handle else value
+        return value if part is None else part_of(value, part, node.task)
+
+
+class _Outcomes(Mapping[str, Any]):
+    """The outcomes of a run, made when they are looked at."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._tasks = [t for t in run._runner.machine.graph.tasks if t.given is None]
+
+    def __getitem__(self, name: str) -> Any:
+        task, node, _ = self._run._find(name)
+        machine = self._run._runner.machine
+        if node is not None:
+            return self._outcome(node)
+        nodes = list(machine.nodes(task))
+        if task.axes:
+            return {n.id[len(task.name) + 1 : -1]: self._outcome(n) for n in nodes}
+        return self._outcome(nodes[0]) if nodes else Skipped("not run")
+
+    def _outcome(self, node: Node) -> Outcome[Any]:
+        return self._run._runner.gatherer.outcome(node)
+
+    def __iter__(self) -> Iterator[str]:
+        names = [t.name for t in self._tasks]
+        return iter(t.key if names.count(t.name) > 1 else t.name for t in self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+
+def check_exact(selection: Selection, runner: Runner) -> None:
+    """Refuse ids that turned out not to exist, once the source has run (ruling C17)."""
+    errors: list[UsageError] = []
+    for task, ids in selection.exact.items():
+        state = runner.machine.states[task]
+        nodes = {n.id for n in state.nodes.values()}
+        known = [
+            f"{task.name}[{name}]"
+            for axis, _, _ in state.sources
+            for piece in axis.pieces.values()
+            for name in piece.ids or ()
+        ]
+        blocked = any(p.blocked is not None for axis, _, _ in state.sources for p in axis.pieces.values())
+        errors += [
+            SelectionError(
+                f"{task.flow.path}::{name}: {task.name!r} has no such element",
+                known=f"elements: {listing(known)}",
+                remedy=did_you_mean(name, known, "Name one of its elements."),
+            )
+            for name in ids
+            if name not in nodes and not blocked
+        ]
+    if errors:
+        raise FlowError(errors)
+    found = any(runner.machine.states[t].nodes for t in selection.targets)
+    if selection.elements and not found and not any(n.bad for n in runner.report.nodes):
+        raise NothingToRun("nothing to run: no element matches the selection")

@@ -1,0 +1,62 @@
+"""Apply each deliberate bug to a copy of the packages, and see whether the kit finds it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.mutations.table import MUTATIONS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def copied(target, mutation):
+    """A folder with both packages, one file of them changed; all others are links."""
+    for package in ("flowkit", "flowkit_plugins"):
+        shutil.copytree(ROOT / package, target / package, ignore=shutil.ignore_patterns("__pycache__"))
+    if mutation is not None:
+        file = target / mutation.file
+        text = file.read_text()
+        if text.count(mutation.old) != 1:
+            raise LookupError(f"{mutation.name}: {mutation.file} holds the old text {text.count(mutation.old)} times")
+        file.write_text(text.replace(mutation.old, mutation.new))
+
+
+def tried(mutation, timeout=240):
+    """Whether the kit found it, what it said, and the seconds it took; None stands for the unchanged package."""
+    with tempfile.TemporaryDirectory() as folder:
+        copied(Path(folder), mutation)
+        name = mutation.found_by if mutation else "reference"
+        environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
+        begun = time.monotonic()
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "tests.mutations.kit", name], env=environment, cwd=folder,
+                capture_output=True, text=True, timeout=timeout, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return True, "it never ends", time.monotonic() - begun
+        return done.returncode != 0, (done.stdout + done.stderr)[-1500:], time.monotonic() - begun
+
+
+def main(names):
+    missed = 0
+    for mutation in MUTATIONS:
+        if names and not any(name in mutation.name for name in names):
+            continue
+        try:
+            found, said, took = tried(mutation)
+        except LookupError as error:
+            found, said, took = False, str(error), 0.0
+        missed += not found
+        first = next((line for line in said.splitlines() if line.strip()), "")
+        print(f"{'found ' if found else 'MISSED'} {took:5.1f}s  {mutation.name} ({mutation.found_by}): {first[:110]}", flush=True)
+    print(f"{missed} missed")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

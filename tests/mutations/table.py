@@ -1,0 +1,81 @@
+"""The deliberate bugs: file, old text (there exactly once), new text, and the property that should find it."""
+
+from typing import NamedTuple
+
+
+class Mutation(NamedTuple):
+    name: str
+    file: str
+    old: str
+    new: str
+    found_by: str
+
+
+MACHINE = "flowkit/scheduler/machine.py"
+TRIGGERS = "flowkit/scheduler/triggers.py"
+CAPACITY = "flowkit/scheduler/capacity.py"
+RUNNER = "flowkit/runner.py"
+WORKER = "flowkit/worker.py"
+LIFETIMES = "flowkit/lifetimes.py"
+INPUTS = "flowkit/inputs.py"
+RETRY = "flowkit_plugins/retry.py"
+WRITER = "flowkit_plugins/cache/writer.py"
+REUSE = "flowkit_plugins/cache/reuse.py"
+KEYS = "flowkit_plugins/cache/keys.py"
+STORAGE = "flowkit_plugins/cache/storage.py"
+PRINT = "flowkit_plugins/cache/fingerprint.py"
+
+MUTATIONS = [
+    # scheduler
+    Mutation("collector accepts a partial set", TRIGGERS, "        and n.state in (FAILED, UPSTREAM)\n", "        and n.state is UPSTREAM\n", "reference"),
+    Mutation("collector ignores elements that did not run", TRIGGERS, "        and n.state in (FAILED, UPSTREAM)\n", "        and n.state is FAILED\n", "reference"),
+    Mutation("a task runs though what it needs failed", MACHINE, "                if trouble:\n                    waiter.trouble = True\n", "", "reference"),
+    Mutation("trouble of the first element is forgotten", MACHINE, "            trouble = node.state is not SUCCEEDED\n", "            trouble = node.state is FAILED and not node.coords\n", "reference"),
+    Mutation("a skipped element counts as failed", TRIGGERS, '    return Ending.UPSTREAM if node.state is UPSTREAM else Ending.SKIPPED\n', "    return Ending.UPSTREAM\n", "reference"),
+    Mutation("a slot is held while a node waits for its retry", RUNNER, "            self._events.append(NodePutBack(now, node, again.not_before))\n            return\n", "            self.machine.capacity.free -= 1\n            self._events.append(NodePutBack(now, node, again.not_before))\n            return\n", "retry_bounds"),
+    Mutation("a slot is never given back", MACHINE, "        self.capacity.give_back(node)\n\n    def _settle", "        if node.state is not FAILED:\n            self.capacity.give_back(node)\n\n    def _settle", "reference"),
+    Mutation("the first element of a list is left out", MACHINE, "            for index in piece.indices:\n", "            for index in piece.indices[1:]:\n", "reference"),
+    Mutation("the values of an element's neighbour", INPUTS, "                item = items[index]\n", "                item = items[index - 1]\n", "reference"),
+    Mutation("a collector drops its last element", INPUTS, "        return Collected(items, kept)\n", "        return Collected(items[:-1], kept[:-1]) if len(items) > 2 else Collected(items, kept)\n", "reference"),
+    Mutation("a value is let go of too early", MACHINE, "        node.holders = sum([user.expanding for user in state.users])\n", "        node.holders = 0\n        _ = sum([user.expanding for user in state.users])\n", "order_independent"),
+    # retries
+    Mutation("one retry too many", RETRY, "attempt.number > policy.times:", "attempt.number > policy.times + 1:", "retry_bounds"),
+    Mutation("one retry too few", RETRY, "attempt.number > policy.times:", "attempt.number >= policy.times:", "retry_bounds"),
+    Mutation("every error is retried", RETRY, "        return isinstance(error, self.on) and not isinstance(error, self.unless)\n", "        return True\n", "retry_bounds"),
+    Mutation("excluded errors are retried", RETRY, " and not isinstance(error, self.unless)\n", "\n", "retry_bounds"),
+    Mutation("the back-off is one step ahead", RETRY, "_power(self.backoff, retry - 1)", "_power(self.backoff, retry)", "retry_bounds"),
+    Mutation("no longest wait", RETRY, "        return min(wait, LONGEST if self.max_delay is None else min(self.max_delay, LONGEST))\n", "        return wait\n", "retry_bounds"),
+    Mutation("listed delays start with the second", RETRY, "self.delay[min(retry, len(self.delay)) - 1]", "self.delay[min(retry + 1, len(self.delay)) - 1]", "retry_bounds"),
+    Mutation("retries after their time is over", RETRY, "ended + wait - self._start(attempt) > policy.within", "wait > policy.within", "retry_bounds"),
+    Mutation("the wait counts from the start of the attempt", RETRY, "            not_before=ended + wait,", "            not_before=attempt.started_at + wait,", "retry_bounds"),
+    # reuse
+    Mutation("record before blob", WRITER, '            self._at("before_blob")\n', '            self._at("before_blob")\n            self._traces.commit([r.trace if r.blob is None else _naming(r.trace, r.blob[0], 0) for r in group if r.trace is not None], [])\n', "resume_equals_clean"),
+    Mutation("a record without its value's name", WRITER, "_naming(record.trace, *next(kept))", "_naming(record.trace, 'v-gone', next(kept)[1])", "cache_transparent"),
+    Mutation("nothing is recorded", WRITER, "            self._traces.commit(traces, ", "            self._traces.commit([], ", "cache_transparent"),
+    Mutation("a key without the arguments from above", KEYS, "                if edge.argument is not None:\n                    counted[edge.argument] =", "                if edge.argument is None:\n                    counted[str(edge.argument)] =", "changed"),
+    Mutation("a key without elements", KEYS, "            for element, source, index in inputs.elements:\n                counted", "            for element, source, index in ():\n                counted", "reference"),
+    Mutation("a key without parameters", KEYS, '                texts.append(f"{argument}=v:{', '                [].append(f"{argument}=v:{', "key_injective"),
+    Mutation("a key without the task's name", KEYS, "texts = [VERSION, task.name, code.hex,", 'texts = [VERSION, "", code.hex,', "no_such"),
+    Mutation("a key without the code", KEYS, "texts = [VERSION, task.name, code.hex,", 'texts = [VERSION, task.name, "",', "changed"),
+    Mutation("a collector's key counts one element", KEYS, "for name, node in inputs.gathered(edge, nodes)]", "for name, node in inputs.gathered(edge, nodes)[:1]]", "changed"),
+    Mutation("all elements count as the first", KEYS, "{listed[1][index]}", "{listed[1][0]}", "reference"),
+    Mutation("a failed element counts as a value", TRIGGERS, "    (Ending.FAILED, False, True): UPSTREAM,\n", "    (Ending.FAILED, False, True): SKIPPED,\n", "no_such"),
+    Mutation("arguments are not told apart", KEYS, "sorted(counted)]).encode())", "sorted(counted)][:1]).encode())", "changed"),
+    Mutation("a warm run loads what it reuses", REUSE, '        handle = Handle(partial(self._fetch, trace), elements=ids)\n        return KnownNode(', '        handle = Handle(partial(self._fetch, trace), elements=ids)\n        handle.get()\n        return KnownNode(', "cache_transparent"),
+    Mutation("a damaged value is handed out as None", REUSE, "        if isinstance(found, Miss):\n            raise ValueMissing(f\"{found.reason}", "        if isinstance(found, Miss):\n            return None\n            raise ValueMissing(f\"{found.reason}", "cache_transparent"),
+    Mutation("a value that is gone is taken for good", STORAGE, "        return row_of(blob) in self._rows\n", "        return True\n", "no_such"),
+    Mutation("cache=False is reused", KEYS, '        never = "cache=False"', '        never = ""', "no_such"),
+    Mutation("a lock is never let go", REUSE, "        if holder is not None and holder[1] is not None:\n            holder[1].release()\n", "", "single_flight"),
+    Mutation("no lock between runs", REUSE, "        if self._worth_a_lock(node):\n            right, owner", "        if not self._worth_a_lock(node):\n            right, owner", "single_flight"),
+    # teardown
+    Mutation("shared resources are not torn down", LIFETIMES, "            self._tear_down(self._order.pop())\n", "            self._order.pop()\n", "teardown_always"),
+    Mutation("shared resources are torn down first in, first out", LIFETIMES, "self._order.pop())", "self._order.pop(0))", "teardown_always"),
+    Mutation("an attempt's resources are torn down first in, first out", LIFETIMES, "self._tear_down(stack.pop())", "self._tear_down(stack.pop(0))", "teardown_always"),
+    Mutation("teardown is skipped after a failure", WORKER, "            if stack:\n                self._lifetimes.close(stack)", '            if stack and attempt.kind == "success":\n                self._lifetimes.close(stack)', "teardown_always"),
+    Mutation("the first failed teardown ends all", LIFETIMES, "        while self._order:\n", "        if self._order:\n", "teardown_always"),
+    Mutation("a resource of an attempt is set up twice", LIFETIMES, "                if live.resource is resource:\n                    return live.value\n", "                if live.resource is resource:\n                    break\n", "no_such"),
+    Mutation("a teardown that raises is run again", LIFETIMES, "            self._report(live.resource, live.node, error)\n", "            self._report(live.resource, live.node, error)\n            raise\n", "teardown_always"),
+    # timeouts and ends
+    Mutation("a late result is a success", MACHINE, "        node.become(FAILED)\n        node.error = event.error\n        self._leave(node)\n", "        node.become(SUCCEEDED if type(event.error).__name__ == 'TaskTimeout' else FAILED)\n        node.error = event.error\n        self._leave(node)\n", "failure_isolation"),
+    Mutation("a failure is told as a success", RUNNER, '"error": "failed",', '"error": "ran",', "no_such"),
+]
