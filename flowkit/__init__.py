@@ -3,13 +3,13 @@
 The map, from the bottom up; what is not in ``__all__``, ``flowkit.hookspecs``, ``flowkit.executors``
 or ``flowkit.testing`` may change:
 
-- words: ``errors``, ``durations``, ``outcomes``, ``values``, ``digests``
+- words: ``errors``, ``durations``, ``outcomes``, ``values``, ``digests`` and what those stand on, ``secrets``
 - what the user wrote: ``annotations``, ``declarations``, ``tasks``, ``resources``, ``flows``, ``parameters``
-- structure: ``collector`` and ``imports``, ``resolver``, ``axes``, ``graph``, ``selection``
+- structure: ``collector`` and ``imports``; ``lookup``, ``options``, ``binding``, ``resolver``; ``axes``, ``graph``, ``selection``
 - ``scheduler``: decides, purely
-- execution: ``clock``, ``inputs``, ``elements``, ``lifetimes``, ``worker``, ``executors``, ``runner``, ``reports``
-- extension: ``hookspecs``, ``plugins``, ``settings``
-- assembly: ``session``, ``cli``, ``testing``
+- execution: ``clock``, ``elements``, ``inputs``, ``lifetimes``, ``worker``, ``executors``, ``runner``, ``reports``, ``planning``
+- extension: ``hookspecs``, ``plugins``, ``services``, ``settings``
+- assembly: ``session`` with ``overriding``, ``settling`` and ``runs``; ``cli``, ``listing``, ``testing``
 """
 
 from __future__ import annotations

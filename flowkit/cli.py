@@ -207,7 +207,8 @@ def run_command(targets: Sequence[str], given: Mapping[str, Any]) -> int:
     flags = dict(given)
     typed, file = flags.pop("typed", ()), flags.pop("params_file", None)
     overrides, plugins = flags.pop("overrides", ()), flags.pop("plugins", ())
-    planning, as_json = flags.pop("plan", False), flags.pop("as_json", False)
+    planning = flags.pop("plan", False)
+    as_json = planning and (flags.pop("as_json", False) or flags.pop("json", False))
     command = shlex.join(["flowkit", *sys.argv[1:]])
     session: Session | None = None
     handler = _Signals()

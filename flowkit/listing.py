@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from flowkit.annotations import text as shown
 from flowkit.graph import BoundTask, Graph
+from flowkit.options import as_written
 from flowkit.parameters import Parameter
-from flowkit.resolver import as_written
 
 if TYPE_CHECKING:
     from flowkit.session import Session

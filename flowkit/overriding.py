@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from flowkit.errors import OptionError, ParameterError, UsageError, did_you_mean, listing
+from flowkit.lookup import Override
 from flowkit.parameters import Problem, convert
-from flowkit.resolver import Override
 from flowkit.tasks import Task, declared
 
 

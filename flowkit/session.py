@@ -31,10 +31,12 @@ from flowkit.errors import (
 from flowkit.executors import Executor
 from flowkit.graph import Axis, BoundFlow, BoundTask, Graph
 from flowkit.hookspecs import Flag, Option
+from flowkit.lookup import Override, Surroundings
+from flowkit.options import iterate_errors
 from flowkit.parameters import Given, Parameter, Sources
 from flowkit.plugins import Plugins
 from flowkit.reports import RunInfo
-from flowkit.resolver import Override, Resolver, Surroundings, iterate_errors
+from flowkit.resolver import Resolver
 from flowkit.runner import Runner
 from flowkit.runs import Run, check_exact
 from flowkit.scheduler import Scheduler

@@ -11,6 +11,9 @@
 | ``drawing`` | ``flowkit graph`` |
 | ``scaffold`` | ``flowkit new`` |
 | ``testing`` | ``effect=``, ``strategy=``, ``expect=``, ``--faults``, ``flowkit test`` |
+| ``junitxml`` | ``--junitxml FILE`` |
+| ``jsonlines`` | ``--json`` |
+| ``html`` | ``--html FILE`` |
 | ``terminal`` | what is printed during and after a run |
 """
 
@@ -26,5 +29,8 @@ BUILT_IN = (
     "drawing",
     "scaffold",
     "testing",
+    "junitxml",
+    "jsonlines",
+    "html",
     "terminal",
 )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from flowkit.reports import Attempt
     from flowkit.session import Session
-    from flowkit.testing.faults import Fault, Plan
+    from flowkit.testing.faultplans import Fault, Plan
 
 #: What can be rehearsed on a real executor, and where a crash may be.
 REHEARSED = ("fail", "slow", "hang", "timeout", "lost", "interrupt", "crash")
@@ -87,7 +87,7 @@ def flowkit_configure(session: Session) -> None:
     written = session.flags.get("faults")
     if not written:
         return
-    from flowkit.testing.faults import Plan
+    from flowkit.testing.faultplans import Plan
 
     plan = Plan.parse(str(written))
     for fault in plan:

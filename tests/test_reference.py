@@ -16,7 +16,7 @@ import pytest
 import flowkit
 from flowkit import cli, errors, hookspecs, reports
 from flowkit.plugins import Plugins
-from flowkit.resolver import CORE_OPTIONS
+from flowkit.options import CORE_OPTIONS
 from flowkit.scheduler.triggers import TRIGGERS
 from flowkit.settings import CORE as CORE_SETTINGS
 from flowkit.settings import PREFIX

@@ -9,6 +9,10 @@ read yet. Whoever ends tells those that wait for it; the one whose count reaches
 the table in ``triggers`` and becomes ready, or ends without running and tells others in turn. So
 an event costs as much as it has consequences, and never a look at all nodes.
 
+The state of a run is in ``books``; ``endings`` settles nodes and lets go of values, ``growth`` makes
+nodes, ``again`` brings them back, and ``machine`` is what an event sets off. Each is the next one's
+base class, so that calls point downwards.
+
 Nodes of a mapped task are made when the lists of their axes are known (``expansion``). A value is
 released when nobody who may still need it is left.
 """

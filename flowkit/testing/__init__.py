@@ -11,14 +11,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowkit.testing.faults import faults
+    from flowkit.testing.faultplans import faults
     from flowkit.testing.results import RunResult
     from flowkit.testing.sandbox import Sandbox
     from flowkit.testing.subject import flow
 
 __all__ = ["RunResult", "Sandbox", "faults", "flow"]
 
-_HOMES = {"faults": "faults", "flow": "subject", "RunResult": "results", "Sandbox": "sandbox"}
+_HOMES = {"faults": "faultplans", "flow": "subject", "RunResult": "results", "Sandbox": "sandbox"}
 
 
 def __getattr__(name: str) -> Any:

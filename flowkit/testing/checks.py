@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flowkit.digests import Undigestible, digest
 from flowkit.scheduler import State
 from flowkit.testing.comparing import first_difference
-from flowkit.testing.faults import Plan
+from flowkit.testing.faultplans import Plan
 from flowkit.testing.sandbox import Case, Sandbox
 
 if TYPE_CHECKING:

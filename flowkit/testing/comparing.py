@@ -13,8 +13,8 @@ from flowkit.values import Handle, ValueMissing
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 if TYPE_CHECKING:
-    from flowkit.scheduler import Node
     from flowkit.runs import Run
+    from flowkit.scheduler import Node
 
 
 def digests(run: Run) -> dict[str, str]:

@@ -127,7 +127,7 @@ class Dag:
         lines.append(f"    found = helper([{', '.join(values)}], {knot.by})")
         if knot.fails >= 0:
             lines += [f"    if found % 7 == {knot.fails}:", '        raise ValueError("seven")']
-        lines.append("    return [found + i for i in range(found % 4)]" if knot.kind == "list" else "    return found")
+        lines.append("    return [found + i for i in range(found % 5)]" if knot.kind == "list" else "    return found")
         return "\n".join(lines)
 
     def reference(self, n: int = 2, broken: Sequence[str] = ()) -> dict[str, object]:
@@ -171,7 +171,7 @@ class Dag:
         number = self._number(knot, values)
         if number % 7 == knot.fails:
             return None
-        return [number + i for i in range(number % 4)] if knot.kind == "list" else number
+        return [number + i for i in range(number % 5)] if knot.kind == "list" else number
 
     def _number(self, knot: Knot, values: Sequence[object]) -> int:
         total = sum(values) + int(knot.holds)  # type: ignore[arg-type]  # numbers
@@ -209,7 +209,7 @@ def dags(
         uncached: Whether tasks may say ``cache=False``.
     """
     knots: list[Knot] = []
-    for number in range(draw(st.integers(1, max_tasks))):
+    for number in range(draw(st.sampled_from([*range(1, max_tasks), *[max_tasks] * max_tasks]))):
         knots.append(draw(_knot(f"t{number}", knots, maps=maps, failures=failures, uncached=uncached)))
     return Dag(tuple(knots), draw(st.sampled_from((3, 2, 5))))
 
@@ -221,7 +221,7 @@ def _knot(draw: st.DrawFn, name: str, above: Sequence[Knot], *, maps: bool, fail
     mapped = [i for i, k in enumerate(above) if k.kind in ("map", "follow")]
     kinds = ["value"]
     if maps:
-        kinds += ["list"] + ["map"] * 2 * bool(lists) + ["follow", "total", "total"] * bool(mapped)
+        kinds += ["list"] * (1 if lists else 3) + ["map"] * 3 * bool(lists) + ["follow", "total", "total", "total"] * bool(mapped)
     kinds += ["rescue"] * (failures and bool(plain))
     kind = draw(st.sampled_from(kinds))
     ups: tuple[int, ...]

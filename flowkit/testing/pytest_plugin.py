@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from flowkit.testing.faults import Plan
+    from flowkit.testing.faultplans import Plan
     from flowkit.testing.results import RunResult
 
 pytest_plugins = ["flowkit.testing.project"]
@@ -139,7 +139,7 @@ def run_flow(target: object, *tasks: str, store: Any = None, on_disk: bool = Fal
 @pytest.fixture(scope="session")
 def faults() -> Plan:
     """Where fault plans begin: ``faults.fail("load", times=3).slow("clean", 90)``."""
-    from flowkit.testing.faults import faults as none
+    from flowkit.testing.faultplans import faults as none
 
     return none
 

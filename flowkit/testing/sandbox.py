@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flowkit.parameters import Sources
 from flowkit.session import Session
 from flowkit.testing.clock import VirtualClock
-from flowkit.testing.faults import Plan
+from flowkit.testing.faultplans import Plan
 from flowkit.testing.results import Planned, RunResult, planned
 from flowkit.testing.sources import Mirror, written
 from flowkit.testing.world import SimulatedCrash, World

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flowkit.annotations import MISSING
 from flowkit.errors import ParameterError
 from flowkit.parameters import Parameter, Problem, convert
-from flowkit.testing.faults import CRASH_POINTS, STORE_OPERATIONS, Fault, Plan
+from flowkit.testing.faultplans import CRASH_POINTS, STORE_OPERATIONS, Fault, Plan
 
 if TYPE_CHECKING:
     from flowkit.graph import BoundTask

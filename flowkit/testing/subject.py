@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from flowkit.errors import FlowError, OptionError
-from flowkit.testing.faults import CALL_KINDS, Plan
+from flowkit.testing.faultplans import CALL_KINDS, Plan
 from flowkit.testing.sandbox import Case, Sandbox, Setting
 
 if TYPE_CHECKING:

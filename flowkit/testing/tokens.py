@@ -9,7 +9,7 @@ import zlib
 from typing import Any
 
 from flowkit.errors import OptionError
-from flowkit.testing.faults import Plan
+from flowkit.testing.faultplans import Plan
 from flowkit.testing.sandbox import Case
 
 

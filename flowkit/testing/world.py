@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flowkit.errors import TaskTimeout, WorkerLost
 from flowkit.hookspecs import hookimpl
 from flowkit.testing.clock import VirtualClock
-from flowkit.testing.faults import Fault, Plan
+from flowkit.testing.faultplans import Fault, Plan
 from flowkit.testing.simulator import Simulator
 
 if TYPE_CHECKING:

@@ -150,7 +150,8 @@ def folder_of(session: Session) -> Path:
 def flowkit_configure(session: Session) -> None:
     """Register what answers look-ups in this session."""
     from flowkit_plugins.cache.continued import Stored
-    from flowkit_plugins.cache.reuse import ReadOnly, Reuse
+    from flowkit_plugins.cache.nested import ReadOnly
+    from flowkit_plugins.cache.reuse import Reuse
     from flowkit_plugins.cache.storage import Storage
 
     if session.flags.get("no_cache"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +17,7 @@ from flowkit.graph import BoundTask
 from flowkit.hookspecs import Kept, Later, Stale, hookimpl
 from flowkit.hookspecs import Known as KnownNode
 from flowkit.inputs import Inputs, part_of
-from flowkit.reports import Attempt, RunInfo, RunReport, current_attempt
+from flowkit.reports import Attempt, RunInfo, RunReport
 from flowkit.scheduler import Node
 from flowkit.values import Handle, ValueMissing
 from flowkit_plugins.cache import files as files_
@@ -26,14 +25,13 @@ from flowkit_plugins.cache.continued import Continued
 from flowkit_plugins.cache.faults import NO_RECORD, Miss, Unstorable
 from flowkit_plugins.cache.fingerprint import Fingerprinter
 from flowkit_plugins.cache.keys import Keys, Known, TaskPlan, Uncertain, environment, stored_parts
+from flowkit_plugins.cache.nested import note_flow_in_task, ran_a_flow
 from flowkit_plugins.cache.ranges import Right
 from flowkit_plugins.cache.reasons import explain
 from flowkit_plugins.cache.serializing import Dumped, readonly
 from flowkit_plugins.cache.storage import Storage
 from flowkit_plugins.cache.traces import Last, Trace
-
-#: Marks an attempt (in its stash) whose task ran a flow.
-_RAN_A_FLOW = "flowkit.cache: ran a flow"
+from flowkit_plugins.cache.ways import Held, Stored
 
 #: Tasks known to take less than this are not worth a lock between runs, in seconds.
 QUICK = 0.05
@@ -75,13 +73,12 @@ class Reuse:
         self._keys: dict[Node, tuple[str, dict[str, str]]] = {}
         self._pending: dict[str, tuple[Node, Right | None]] = {}
         self._made: set[str] = set()
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Held] = {}
         self._told: set[BoundTask] = set()
         self._ages: dict[int, str] = {}
         self._notes: list[str] = []
         self._waits: dict[Node, tuple[float, float]] = {}
         self._sources: dict[BoundTask, set[str | None]] = {}
-        self._lock = threading.Lock()
         self._used: list[Trace] = []
         self.keys: Keys
         self._run: RunInfo
@@ -98,7 +95,7 @@ class Reuse:
     def flowkit_run_started(self, run: RunInfo) -> None:
         """Get ready: what was kept the last time is read when the first node asks."""
         self._run = run
-        _note_flow_in_task()
+        note_flow_in_task()
         self._begun = run.started.timestamp()
         self._storage.begin(run)
         self._continued.begin(run.id)
@@ -264,7 +261,7 @@ class Reuse:
             ids = {name: pair[0] for name, pair in known.elements.items()}
         if trace.kind == "hollow":
             return KnownNode(value=None, reason=reason, saved=trace.took, key=trace.key)
-        handle = Handle(_Stored(self, trace), elements=ids)
+        handle = Handle(Stored(self, trace), elements=ids)
         return KnownNode(value=handle, reason=reason, saved=trace.took, key=trace.key)
 
     def _age(self, trace: Trace) -> str:
@@ -440,7 +437,7 @@ class Reuse:
         last = Last(
             task.flow.path, node.id, key, known.digest, took, trace.created, stored_parts(plan, counted)
         )
-        held = _Held(self, key, attempt.value)
+        held = Held(self, key, attempt.value)
         handle = None
         if blob is not None and self._storage.works:
             self._held[key] = held
@@ -488,7 +485,7 @@ class Reuse:
                 note = str(error)
         if note:
             kind = "hollow"
-        elif attempt.stash is not None and _RAN_A_FLOW in attempt.stash:
+        elif ran_a_flow(attempt):
             kind, note = "unkept", "it runs a flow"
         if kind != "hollow" and facts is not None and facts.files:
             files = files_.describe(facts.files, self._root)
@@ -556,63 +553,3 @@ class Reuse:
             return
         last = Last(attempt.task.flow.path, node.id, key, "skipped", took, now, stored_parts(plan, counted))
         self._storage.put(trace, last, None, plan.code, urgent=False, then=None)
-
-
-class _Stored:
-    """The way to a stored value. A third of the size of a partial, and there is one for each node."""
-
-    __slots__ = ("_reuse", "_trace")
-
-    def __init__(self, reuse: Reuse, trace: Trace) -> None:
-        self._reuse = reuse
-        self._trace = trace
-
-    def __call__(self) -> object:
-        return self._reuse.value(self._trace)
-
-
-_ON_DISK: Any = object()
-
-
-class _Held:
-    """A value until it is on disk, and from then on the way to it."""
-
-    __slots__ = ("_key", "_reuse", "_value")
-
-    def __init__(self, reuse: Reuse, key: str, value: object) -> None:
-        self._reuse = reuse
-        self._key = key
-        self._value = value
-
-    def __call__(self) -> object:
-        value = self._value
-        return self._reuse.fetch(self._key) if value is _ON_DISK else value
-
-    def settled(self) -> None:
-        """It is on disk, or cannot get there."""
-        if self._reuse.stored(self._key):
-            self._value = _ON_DISK
-
-
-def _note_flow_in_task() -> None:
-    """Mark the task in which a run begins, if it is one: it did more than its arguments tell."""
-    outer = current_attempt()
-    if outer is not None:
-        if outer.stash is None:
-            outer.stash = {}
-        outer.stash[_RAN_A_FLOW] = True
-
-
-class ReadOnly:
-    """With reuse off, arrays are still handed out read-only, so that on and off behave alike."""
-
-    @hookimpl
-    def flowkit_run_started(self) -> None:
-        """Tell a cache further out that its task runs a flow."""
-        _note_flow_in_task()
-
-    @hookimpl
-    def flowkit_attempt_keep(self, attempt: Attempt) -> None:
-        """Make the arrays of a result read-only."""
-        readonly(attempt.value)
-

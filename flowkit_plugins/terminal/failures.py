@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from flowkit.facts import rerun
 from flowkit.graph import BoundTask
 from flowkit.reports import BAD, Attempt, NodeReport, RunReport, TeardownReport
 from flowkit_plugins.terminal import traceback
@@ -14,8 +14,6 @@ from flowkit_plugins.terminal.style import Screen, clean, counted, took
 MOST = 10
 #: Earlier attempts of a node that are listed.
 MOST_ATTEMPTS = 5
-#: Options of ``flowkit run`` that decide what a node is, and so are said again; all take a value.
-_REPEATED = ("-P", "-O", "-p", "--params")
 #: How an attempt ended, where that is not plain from its error.
 _KINDS = {"setup": "set-up", "lost": "worker lost", "pickle": "serialisation", "timeout": "timeout"}
 
@@ -134,42 +132,3 @@ class _Failure:
             if section.lines:
                 self._screen.rule(section.title, "-")
                 self._screen.lines(section.lines)
-
-
-def rerun(node: NodeReport, command: str) -> str:
-    """Return the command that runs just this node, with the parameters and overrides of ``command``."""
-    import shlex  # 2 ms, and only failures need it
-
-    words = ["flowkit", "run", f"{_target(node)}::{node.node}", *_repeated(command)]
-    return " ".join(shlex.quote(word) for word in words)
-
-
-def _target(node: NodeReport) -> str:
-    """Return the flow as it is named from here: its path is relative to the root folder."""
-    flow = node.task.flow
-    if flow.file is None or os.path.exists(flow.path):
-        return flow.path
-    return os.path.relpath(flow.file)
-
-
-def _repeated(command: str) -> list[str]:
-    """Return what ``command`` said of parameters, overrides and plugins."""
-    import shlex
-
-    try:
-        words = iter(shlex.split(command))
-    except ValueError:  # what was typed into Python need not be a shell's
-        return []
-    found: list[str] = []
-    for word in words:
-        if word in _REPEATED:
-            found += [word, *_next(words)]
-        elif word.startswith("--params=") or (
-            word.startswith(("-P", "-O", "-p")) and not word.startswith("--")
-        ):
-            found.append(word)
-    return found
-
-
-def _next(words: Iterator[str]) -> list[str]:
-    return [word for _, word in zip(range(1), words, strict=False)]

@@ -19,7 +19,7 @@ from flowkit.annotations import cannot_fit
 from flowkit.errors import ResourceError
 from flowkit.graph import BoundFlow, BoundResource
 from flowkit.outcomes import Failure, Success
-from flowkit.resolver import given_type
+from flowkit.binding import given_type
 from flowkit.values import Collected
 from flowkit_plugins import essentials
 from flowkit_plugins.essentials import Out, RunContext, folder_name

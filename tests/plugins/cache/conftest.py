@@ -1,4 +1,6 @@
-"""The fixture ``flow`` of the tests of reuse."""
+"""The fixture ``flow`` of the tests of reuse; and each test leaves the modules as they were."""
+
+import sys
 
 import pytest
 from reuse_flows import Session
@@ -8,3 +10,14 @@ from reuse_flows import Session
 def flow(project):
     """A project to write flows into, run them, edit them and run them again."""
     return Session(project)
+
+
+@pytest.fixture(autouse=True)
+def no_modules_left(tmp_path_factory):
+    """Forget what a test imported from its own folder: another test's ``helpers`` is another module."""
+    before = set(sys.modules)
+    yield
+    folder = str(tmp_path_factory.getbasetemp())
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(folder):
+            del sys.modules[name]

@@ -1,0 +1,171 @@
+"""Arguments that lead to parameters and to resources."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Sequence
+
+from flowkit.annotations import MISSING, Wants, evaluated, read
+from flowkit.collector import is_resource
+from flowkit.declarations import Argument, Declaration
+from flowkit.errors import (
+    CycleError,
+    OptionError,
+    ParameterError,
+    ResolutionError,
+)
+from flowkit.graph import BoundFlow, BoundResource, BoundTask
+from flowkit.lookup import Found, Lookup, Override
+from flowkit.options import (
+    as_written,
+    same,
+)
+from flowkit.parameters import Parameter
+from flowkit.resources import PYTEST_SCOPES, SCOPES
+
+
+class Binder(Lookup):
+    """Declares parameters and binds resources for one flow."""
+
+    def _declare(self, key: str, declaration: Declaration, argument: Argument, wants: Wants, name: str) -> None:
+        """Note a parameter; the same one asked for elsewhere must be declared alike (ruling B10)."""
+        annotation = wants.annotation
+        by = f"{declaration.kind} {declaration.name!r}"
+        if wants.problem:
+            raise ParameterError(
+                f"parameter {name!r} of {by} ({declaration.where}): its annotation cannot be evaluated",
+                known=wants.problem,
+                remedy="Import that name outside of TYPE_CHECKING: the parameter's type converts its value.",
+            )
+        if annotation is MISSING:
+            annotation = typing.Any if argument.default in (MISSING, None) else type(argument.default)
+        known = self.parameters.get(name)
+        if known is None:
+            self.parameters[name] = Parameter(
+                name, annotation, argument.default, by, declaration.where, [key]
+            )
+            return
+        known.users.append(key)
+        if known.iterated:  # an ``each`` only guessed at it
+            users = known.users
+            self.parameters[name] = Parameter(name, annotation, argument.default, by, declaration.where, users)
+            return
+        if known.annotation == annotation and same(known.default, argument.default):
+            return
+        raise ParameterError(
+            f"parameter {name!r} is declared in two ways",
+            known=f"{known.asked_by} ({known.where}): {as_written(known.annotation, known.default)}\n"
+            f"{by} ({declaration.where}): {as_written(annotation, argument.default)}",
+            remedy="Give both the same annotation and the same default.",
+        )
+
+    # Resources
+
+    def _found_resource(self, found: Found, name: str) -> BoundResource:
+        assert found.declaration is not None
+        return self._resource(found.declaration, found.layer, (), name, found.plugin)
+
+    def _constant_resource(self, name: str, override: Override, wants: Wants) -> BoundResource:
+        value = self._override_value(override, None, wants.accepts.type)
+        declaration = Declaration(lambda: value, {})
+        declaration.name = name
+        memo = (id(override), ())
+        if memo not in self.around.resources:
+            self.around.resources[memo] = BoundResource(name, declaration)
+        return self.around.resources[memo]
+
+    def _resource(
+        self,
+        declaration: Declaration,
+        layer: int,
+        path: tuple[tuple[str, str], ...],
+        name: str | None = None,
+        plugin: str | None = None,
+    ) -> BoundResource:
+        """Bind a resource and those it asks for; one that is bound alike for another flow is the same."""
+        step = (declaration.name, declaration.where)
+        if step in path:
+            raise CycleError.along([*path[path.index(step) :], step])
+        scope = self._scope(declaration)
+        below: dict[str, BoundResource] = {}
+        constants: dict[str, object] = {}
+        parameters: dict[str, str] = {}
+        for argument in declaration.arguments():
+            wants = self._read_of(declaration, argument)
+            asked = wants.source or argument.name
+            found = self.find(asked, (layer, declaration.name))
+            if found is not None and found.input:
+                constants[argument.name] = self.around.inputs[asked]
+            elif found is None or (found.override is not None and self._overrides_parameter(found, asked)):
+                self._declare(f"resource {declaration.name}", declaration, argument, wants, asked)
+                parameters[argument.name] = asked
+            elif found.override is not None and found.declaration is None:
+                below[argument.name] = self._constant_resource(asked, found.override, wants)
+            elif found.declaration is not None and is_resource(found.declaration):
+                below[argument.name] = self._resource(
+                    found.declaration, found.layer, (*path, step), asked, found.plugin
+                )
+                self._check_scope(declaration, scope, found.declaration, (*path, step))
+            else:
+                raise ResolutionError(
+                    f"resource {declaration.name!r} ({declaration.where}) asks for the task {asked!r}",
+                    remedy="A resource may ask for parameters and for resources. Let the task that uses both ask for both.",
+                )
+        memo = (id(declaration), (*(id(r) for r in below.values()), *map(hash, parameters.values())))
+        bound = self.around.resources.get(memo)
+        if bound is None:
+            bound = BoundResource(name or declaration.name, declaration, scope, constants, parameters, below, plugin)
+            self.around.resources[memo] = bound
+        return bound
+
+    def _read_of(self, declaration: Declaration, argument: Argument) -> Wants:
+        if argument.annotation is MISSING:
+            return read(MISSING, {})
+        return read(argument.annotation, declaration.namespace)
+
+    @staticmethod
+    def _scope(declaration: Declaration) -> str:
+        where = f"resource {declaration.name!r} ({declaration.where})"
+        for option in declaration.options:
+            if option not in ("scope", "name"):
+                raise OptionError.unknown("option", option, where, ("scope", "name"))
+        scope = declaration.options.get("scope", "run")
+        if scope in SCOPES:
+            return str(scope)
+        meant = PYTEST_SCOPES.get(str(scope))
+        raise OptionError(
+            f"{where}: there is no scope {scope!r}",
+            known="scopes: task (one per attempt), worker (one per worker process), run (one per run)",
+            remedy=f"For what pytest calls {scope!r}, write scope={meant!r}." if meant else "Name one of these.",
+        )
+
+    @staticmethod
+    def _check_scope(
+        asking: Declaration, scope: str, asked: Declaration, path: Sequence[tuple[str, str]]
+    ) -> None:
+        other = str(asked.options.get("scope", "run"))
+        if other in SCOPES and SCOPES.index(other) < SCOPES.index(scope):
+            steps = "\n".join(f"{name}  {where}" for name, where in [*path, (asked.name, asked.where)])
+            raise ResolutionError(
+                f"resource {asking.name!r} of scope {scope!r} asks for {asked.name!r}, which lives shorter "
+                f"(scope {other!r})",
+                known=steps,
+                remedy=f"Narrow {asking.name!r} to scope={other!r}, or widen {asked.name!r} to scope={scope!r}.",
+            )
+
+
+def given_value(key: str, name: str, flow: BoundFlow, value: object) -> BoundTask:
+    """Return a task that is a value: nothing to call, nothing to report."""
+    return BoundTask(key, name, flow, None, order=-1, given=lambda path: value)
+
+
+def given_type(declaration: Declaration) -> object:
+    """Return the type a resource or task gives, by its return annotation; Any where nothing is known."""
+    hint = getattr(declaration.function, "__annotations__", {}).get("return", MISSING)
+    if hint is MISSING:
+        return typing.Any
+    found = evaluated(hint, declaration.namespace)
+    if declaration.is_generator:
+        inner = typing.get_args(found)
+        return inner[0] if inner else typing.Any
+    return found

@@ -1,0 +1,136 @@
+"""What reports say of a run, as text without secrets: parameters, the command, errors, how to run a node again.
+
+Shared by those who write for machines and for people alike; nothing here knows of a format.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from flowkit.errors import TaskFailed
+from flowkit.parameters import is_secret
+from flowkit.secrets import STARS, masking
+from flowkit.tracebacks import message
+
+if TYPE_CHECKING:
+    from flowkit.reports import NodeReport, RunInfo
+
+LONGEST_SHOWN = 500
+
+#: Options of ``flowkit run`` that decide what a node is, and so are said again; all take a value.
+_REPEATED = ("-P", "-O", "-p", "--params")
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])?")
+
+
+def parameters(run: RunInfo) -> dict[str, str]:
+    """Return the parameters as text; of one that is, or holds, a secret nothing is seen."""
+    found = {}
+    for name, value in run.params.items():
+        if is_secret(value) or masking({name: value}) is not str:
+            found[name] = STARS
+            continue
+        try:
+            found[name] = run.mask(repr(value)[:LONGEST_SHOWN])
+        except Exception:  # a repr of the user's may raise anything
+            found[name] = f"<{type(value).__name__}>"
+    return found
+
+
+def command(run: RunInfo) -> str:
+    """Return what the user typed, with the values of secret parameters masked, however short."""
+    secrets = [name for name, shown in parameters(run).items() if shown == STARS]
+    if not secrets or not run.command:
+        return run.mask(run.command)
+    import shlex  # 2 ms, and only secrets need it
+
+    try:
+        typed = shlex.split(run.command)
+    except ValueError:  # what was typed into Python need not be a shell's
+        return run.mask(run.command)
+    words = []
+    for word in typed:
+        name, equals, _ = word.partition("=")
+        hit = equals and name.removeprefix("-P") in secrets
+        words.append(f"{name}={STARS}" if hit else word)
+    return run.mask(shlex.join(words))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result may depend on."""
+    import sys
+
+    from flowkit import __version__
+
+    return {"flowkit": __version__, "python": sys.version.split()[0], "system": sys.platform}
+
+
+def headline(error: BaseException | None) -> str:
+    """Return an error in one line: ``ValueError: bad``; ``flowkit.fail`` speaks for itself. Not masked."""
+    if error is None:
+        return ""
+    said = next((line.strip() for line in message(error).splitlines() if line.strip()), "")
+    said = plain(said)
+    if isinstance(error, TaskFailed) and said:
+        return said
+    name = type(error).__name__
+    return f"{name}: {said}" if said else name
+
+
+def error_of(node: NodeReport) -> BaseException | None:
+    """Return what a node failed with, wherever that is noted."""
+    last = node.last
+    return node.error or (last.error if last is not None else None)
+
+
+def excuse(node: NodeReport) -> str:
+    """Return why a failed node does not fail the run; empty if it does."""
+    if node.unit.stand_in is not None:
+        return f"`{node.unit.stand_in.id}` stands in"
+    return "allowed to fail" if node.task.allow_failure else ""
+
+
+def plain(text: str) -> str:
+    """Return a text without the codes that colour it on a terminal."""
+    return _ESCAPE.sub("", text) if "\x1b" in text else text
+
+
+def rerun(node: NodeReport, typed: str) -> str:
+    """Return the command that runs just this node, with the parameters and overrides of the one ``typed``."""
+    import shlex  # 2 ms, and only failures need it
+
+    words = ["flowkit", "run", f"{_target(node)}::{node.node}", *_repeated(typed)]
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def _target(node: NodeReport) -> str:
+    """Return the flow as it is named from here: its path is relative to the root folder."""
+    flow = node.task.flow
+    if flow.file is None or os.path.exists(flow.path):
+        return flow.path
+    return os.path.relpath(flow.file)
+
+
+def _repeated(typed: str) -> list[str]:
+    """Return what a command said of parameters, overrides and plugins."""
+    import shlex
+
+    try:
+        words = iter(shlex.split(typed))
+    except ValueError:  # what was typed into Python need not be a shell's
+        return []
+    found: list[str] = []
+    for word in words:
+        if word in _REPEATED:
+            found += [word, *_next(words)]
+        elif word.startswith("--params=") or (
+            word.startswith(("-P", "-O", "-p")) and not word.startswith("--")
+        ):
+            found.append(word)
+    return found
+
+
+def _next(words: Iterator[str]) -> list[str]:
+    return [word for _, word in zip(range(1), words, strict=False)]

@@ -1,0 +1,250 @@
+"""What a name leads to, seen from one flow: its module, each ``flowconf.py`` upwards, the plugins.
+
+The nearest wins. A look-up is relative to the flow that is run; a definition that asks for its
+own name gets the one that it overrides.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowkit.annotations import MISSING, evaluated
+from flowkit.collector import CollectedFlow, Layer, is_resource
+from flowkit.declarations import Declaration
+from flowkit.errors import (
+    CycleError,
+    DeclarationError,
+    OptionError,
+    UsageError,
+)
+from flowkit.graph import BoundFlow, BoundResource
+from flowkit.hookspecs import Option
+from flowkit.options import (
+    CORE_OPTIONS,
+    converted,
+)
+from flowkit.parameters import Parameter
+
+
+@dataclass(slots=True)
+class Override:
+    """What stands in for a name in this run: a declaration, or a value."""
+
+    name: str
+    declaration: Declaration | None = None
+    value: object = MISSING
+    text: str | None = None  #: as typed with -O; converted when it is known by what
+    used: bool = False
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What is the same for every flow of a run.
+
+    Attributes:
+        task_options: By name, as plugins declared them.
+        flow_options: By name.
+        project_defaults: ``[tool.flowkit.defaults]``.
+        plugin_names: Name → (declaration, plugin) of tasks and resources that plugins bring.
+        inputs: Values that plugins offer by name.
+        overrides: By name.
+        convert: Turns an override's text into what an annotation wants.
+    """
+
+    task_options: Mapping[str, Option]
+    flow_options: Mapping[str, Option]
+    project_defaults: Mapping[str, object]
+    plugin_names: Mapping[str, tuple[Declaration, str]]
+    inputs: Mapping[str, object]
+    overrides: Mapping[str, Override]
+    convert: Callable[[str, object], object]
+    resources: dict[tuple[int, tuple[int, ...]], BoundResource] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Found:
+    """What a name leads to: a declaration in a layer, an override, or a plugin's input."""
+
+    layer: int
+    declaration: Declaration | None = None
+    part: str | None = None
+    override: Override | None = None
+    plugin: str | None = None
+    input: bool = False
+    beneath: bool = False  #: asked for by the override that stands in for it
+
+
+class Lookup:
+    """The names that a flow's definitions see, and the options that hold for its tasks.
+
+    Args:
+        collected: The flow's module and the layers above it.
+        around: What is the same for every flow.
+
+    Attributes:
+        errors: What is wrong so far.
+        parameters: The flow's parameters, by name.
+        layers: The modules whose names are visible, nearest first.
+        flow: The flow.
+    """
+
+    def __init__(self, collected: CollectedFlow, around: Surroundings) -> None:
+        self.around = around
+        self.errors: list[UsageError] = []
+        self.parameters: dict[str, Parameter] = {}
+        self.path = collected.path
+        plugins = Layer("plugins", {name: d for name, (d, _) in around.plugin_names.items()})
+        self.layers: list[Layer] = [collected.layer, *collected.above, plugins]
+        self._provided = [self._parts_of(layer) for layer in self.layers]
+        self.flow = self._bind_flow(collected)
+        self._defaults = self._merge_defaults()
+
+    def _try(self, call: Callable[[], object]) -> None:
+        try:
+            call()
+        except UsageError as error:
+            self.errors.append(error)
+
+    # Flow and options
+
+    def _bind_flow(self, collected: CollectedFlow) -> BoundFlow:
+        module = collected.layer.module
+        flow = collected.layer.flow
+        if flow is not None and flow.name is not None and not isinstance(flow.name, str):
+            self.errors.append(OptionError(f"Flow in {self.path}: its name is {flow.name!r}", remedy="A name is text."))
+        name = flow.name if flow is not None and flow.name else (module.__name__ if module else collected.path)
+        bound = BoundFlow(
+            str(name).rpartition(".")[2] if flow is None or not flow.name else str(name),
+            collected.path,
+            str(collected.file) if collected.file else None,
+            module.__name__ if module else "",
+        )
+        bound.options = {option.name: option.default for option in self.around.flow_options.values()}
+        if flow is not None:
+            for key, value in flow.options.items():
+                self._try(lambda k=key, v=value: self._flow_option(bound, k, v))  # type: ignore[misc]
+        return bound
+
+    def _flow_option(self, bound: BoundFlow, name: str, value: object) -> None:
+        option = self.around.flow_options.get(name)
+        if option is None:
+            known = ["name", "defaults", *self.around.flow_options]
+            raise OptionError.unknown("option", name, f"Flow in {self.path}", known)
+        bound.options[name] = converted(option, value, f"Flow in {self.path}")
+
+    def _merge_defaults(self) -> dict[str, object]:
+        """Return the options of a task that says nothing: the nearest default, else the plugin's."""
+        merged: dict[str, object] = {o.name: o.default for o in self.around.task_options.values()}
+        levels: list[tuple[str, Mapping[str, object]]] = [("[tool.flowkit.defaults]", self.around.project_defaults)]
+        levels += [
+            (f"Flow(defaults=…) in {layer.where}", layer.flow.defaults)
+            for layer in reversed(self.layers[:-1])
+            if layer.flow is not None
+        ]
+        for where, defaults in levels:
+            for name, value in defaults.items():
+                if name in CORE_OPTIONS:
+                    if name in ("allow_failure", "tags", "trigger"):
+                        merged[name] = value
+                    else:
+                        self.errors.append(
+                            OptionError(f"{where}: {name!r} cannot be a default", remedy="Say it at the task.")
+                        )
+                    continue
+                self._try(lambda w=where, n=name, v=value: merged.__setitem__(n, self._plugin_option(n, v, w)))  # type: ignore[misc]
+        return merged
+
+    def _plugin_option(self, name: str, value: object, where: str) -> object:
+        option = self.around.task_options.get(name)
+        if option is None:
+            raise OptionError.unknown("option", name, where, [*CORE_OPTIONS, *self.around.task_options])
+        return converted(option, value, where)
+
+    # Look-up
+
+    def _parts_of(self, layer: Layer) -> dict[str, str]:
+        """Return provided name → task, for the tasks of a layer; no two things have one name."""
+        found: dict[str, str] = {}
+        for name, declaration in layer.names.items():
+            provides = declaration.options.get("provides")
+            if not isinstance(provides, (list, tuple)):
+                continue
+            for part in provides:
+                if not isinstance(part, str):
+                    continue
+                other = layer.names.get(part) or layer.names.get(found.get(part, ""))
+                if other is not None:
+                    self.errors.append(
+                        DeclarationError(
+                            f"two definitions of {part!r} in one module",
+                            known=f"{other.kind} at {other.where}\ntask {name!r} provides it, at {declaration.where}",
+                            remedy="Rename one of them.",
+                        )
+                    )
+                found[part] = name
+        return found
+
+    def find(self, name: str, asked_from: tuple[int, str] | None = None) -> Found | None:
+        """Return what a name leads to, or None for a parameter.
+
+        Args:
+            name: The name.
+            asked_from: (layer, name) of the definition that asks; it never gets itself.
+        """
+        start = 0
+        own = asked_from is not None and asked_from[1] == name
+        if asked_from is not None and own:
+            start = asked_from[0] + 1
+        else:
+            override = self.around.overrides.get(name)
+            if override is not None:
+                override.used = True
+                return Found(-1, override=override, declaration=override.declaration)
+        for index in range(start, len(self.layers)):
+            layer = self.layers[index]
+            declaration = layer.names.get(name)
+            if declaration is not None:
+                plugin = self.around.plugin_names[name][1] if index == len(self.layers) - 1 else None
+                return Found(index, declaration, plugin=plugin, beneath=own and not start)
+            whole = self._provided[index].get(name)
+            if whole is not None and (asked_from is None or asked_from != (index, whole)):
+                return Found(index, layer.names[whole], part=name)
+        if name in self.around.inputs:
+            return Found(len(self.layers) - 1, plugin="inputs", input=True)
+        if asked_from is not None and own and start:  # an override may ask for the parameter it stands for
+            where = self.layers[asked_from[0]].names[name].where
+            raise CycleError.along([(name, where), (name, where)])
+        return None
+
+    def visible(self) -> list[str]:
+        """Return every name that an argument may ask for."""
+        names: set[str] = set(self.parameters)
+        for layer, parts in zip(self.layers, self._provided, strict=True):
+            names.update(layer.names)
+            names.update(parts)
+        return sorted(names)
+
+    def _overrides_parameter(self, found: Found, name: str) -> bool:
+        """Whether an override replaces a parameter: no layer knows the name."""
+        return not any(name in layer.names or name in parts
+                       for layer, parts in zip(self.layers, self._provided, strict=True)) and (
+            found.declaration is None
+        )
+
+    def _replaces_resource(self, name: str) -> bool:
+        return any(name in layer.names and is_resource(layer.names[name]) for layer in self.layers)
+
+    def _override_value(self, override: Override, original: Declaration | None, annotation: object) -> object:
+        if override.text is None:
+            return override.value
+        wanted: object = annotation
+        if wanted is None and original is not None:
+            hint = getattr(original.function, "__annotations__", {}).get("return", MISSING)
+            wanted = evaluated(hint, original.namespace) if hint is not MISSING else typing.Any
+            if original.options.get("each") and hint is not MISSING:
+                inner: Any = wanted
+                wanted = list[inner] | dict[str, inner]
+        return self.around.convert(override.text, typing.Any if wanted is None else wanted)

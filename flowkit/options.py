@@ -1,0 +1,79 @@
+"""Options as users write them, read as plugins declared them; and what says the same twice."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable
+
+from flowkit.annotations import MISSING
+from flowkit.annotations import text as shown
+from flowkit.errors import (
+    OptionError,
+    UsageError,
+)
+from flowkit.hookspecs import Option
+
+#: Options of ``@task`` that the core reads itself.
+CORE_OPTIONS = ("name", "each", "provides", "needs", "trigger", "fallback", "allow_failure", "tags")
+
+
+def converted(option: Option, value: object, where: str) -> object:
+    """Return what the user wrote for an option, as its plugin reads it.
+
+    Raises:
+        OptionError: It does not fit; says what the option wants.
+    """
+    try:
+        return option.convert(value)
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            f"{where}: {option.name}={value!r} does not fit: {error}",
+            known=f"{option.name} is {option.type}: {option.help}",
+            remedy="Write it in one of these forms.",
+        ) from error
+
+
+def names_of(value: object, option: str, where: str) -> tuple[str, ...]:
+    """Return an option that is a list of names; one name alone will do."""
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    raise OptionError(f"{where}: {option}={value!r} is no list of names", remedy=f'Write {option}=["name"].')
+
+
+def flag_of(value: object, option: str, where: str) -> bool:
+    """Return an option that is True or False.
+
+    Raises:
+        OptionError: It is neither.
+    """
+    if isinstance(value, bool):
+        return value
+    raise OptionError(f"{where}: {option}={value!r}", remedy=f"{option} is True or False.")
+
+
+def same(one: object, two: object) -> bool:
+    """Whether two defaults are the same, also where ``==`` does not give a bool."""
+    if one is two:
+        return True
+    if type(one) is not type(two):
+        return False
+    try:
+        return bool(one == two)
+    except Exception:
+        return False
+
+
+def as_written(annotation: object, default: object) -> str:
+    """Return a parameter's annotation and default, as in a signature."""
+    hint = "no annotation" if annotation is typing.Any else shown(annotation)
+    return f"{hint}, required" if default is MISSING else f"{hint} = {default!r}"
+
+
+def iterate_errors(errors: Iterable[UsageError]) -> list[UsageError]:
+    """Return errors without repetition, in order."""
+    seen: dict[str, UsageError] = {}
+    for error in errors:
+        seen.setdefault(str(error), error)
+    return list(seen.values())
