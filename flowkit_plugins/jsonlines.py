@@ -53,7 +53,7 @@ def flowkit_configure(session: Session) -> None:
         stream = Stream.taken() if alone else Stream(sys.stdout)
         if alone:
             session.out = sys.stderr
-        session.plugins.register(Events(stream, session), "json events")
+        session.plugins.register(Events(stream, session), "jsonlines:events")
 
 
 class Stream:

@@ -48,7 +48,7 @@ def flowkit_configure(session: Session) -> None:
     """Get ready if a file is asked for."""
     path = documents.destination("--junitxml", session.flags.get("junitxml"))
     if path is not None:
-        session.plugins.register(Writer(path), "junitxml file")
+        session.plugins.register(Writer(path), "junitxml:file")
 
 
 class Writer:

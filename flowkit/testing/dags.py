@@ -152,9 +152,11 @@ class Dag:
         if any(up is None for up in ups):
             return None
         if knot.kind == "map":
-            items = enumerate(ups[0])  # type: ignore[arg-type]  # a list
+            items = list(enumerate(ups[0]))  # type: ignore[arg-type]  # a list
+            if knot.name in broken:
+                return {i: None for i, _ in items}  # before it could skip one
             kept = {i: item for i, item in items if not (knot.drops and item % knot.drops == 0)}
-            return {i: None if knot.name in broken else self._plain(knot, [item]) for i, item in kept.items()}
+            return {i: self._plain(knot, [item]) for i, item in kept.items()}
         if knot.kind == "follow":
             mapped = next(up for up in ups if isinstance(up, dict))
             return {i: self._element(knot, ups, i, broken) for i in mapped}

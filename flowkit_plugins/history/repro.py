@@ -21,7 +21,8 @@ from flowkit.parameters import Sources, is_secret
 from flowkit.reports import Attempt
 from flowkit.scheduler import Node
 from flowkit.services import Results
-from flowkit.session import Session, reachable
+from flowkit.session import Session
+from flowkit.settling import reachable
 from flowkit.values import Collected, Handle
 from flowkit_plugins.history import facts
 from flowkit_plugins.history.reading import AttemptEnd, History, NodeEnd, RunRow

@@ -33,7 +33,7 @@ def flowkit_configure(session: Session) -> None:
     """Get ready if a page is asked for."""
     path = documents.destination("--html", session.flags.get("html"))
     if path is not None:
-        session.plugins.register(Writer(path, session), "html page")
+        session.plugins.register(Writer(path, session), "html:page")
 
 
 class Writer:

@@ -19,6 +19,8 @@ NODE = ("task", "element", "word", "reason", "ready", "end", "saved", "excuse", 
 
 #: Characters that are kept of an output: of an attempt that ended well, of one that did not, and of all.
 TAIL, WHOLE, ALL = 20_000, 200_000, 4_000_000
+#: A run that began later than this after its time says what time it is for.
+A_MINUTE = 60.0
 LEFT_OUT = "(output left out, as this page is large enough: `flowkit logs` shows it)"
 
 Object = dict[str, Any]
@@ -87,15 +89,14 @@ class _Collector:
         report, run = self._report, self._run
         status = "interrupted" if report.interrupted else "failed" if report.failed else "ok"
         saved = sum(node.saved for node in report.nodes)
-        scheduled = run.scheduled_at.isoformat(timespec="seconds")
-        started = run.started.isoformat(timespec="seconds")
+        late = abs((run.started - run.scheduled_at).total_seconds())
         return {
             "id": run.id,
             "flow": self._mask(run.flow),
             "status": status,
             "exit_code": report.exit_code,
-            "started": started,
-            "scheduled_at": "" if scheduled == started else scheduled,
+            "started": run.started.isoformat(timespec="seconds"),
+            "scheduled_at": run.scheduled_at.isoformat(" ", "minutes") if late >= A_MINUTE else "",
             "duration": round(report.duration, 4),
             "saved": round(saved, 4),
             "executor": run.executor,

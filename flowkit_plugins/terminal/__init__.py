@@ -87,11 +87,11 @@ def flowkit_configure(session: Session) -> None:
         return
     screen = Screen(session.out, color=wanted.color)
     reporter = Reporter(session, screen, wanted)
-    session.plugins.register(reporter, "terminal report")
+    session.plugins.register(reporter, "terminal:report")
     if reporter.running is not None:
-        session.plugins.register(reporter.running, "terminal live view")
+        session.plugins.register(reporter.running, "terminal:live view")
     if wanted.verbose:
-        session.plugins.register(Retries(reporter.queue), "terminal retries")
+        session.plugins.register(Retries(reporter.queue), "terminal:retries")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ def copied(target, mutation):
         file.write_text(text.replace(mutation.old, mutation.new))
 
 
-def tried(mutation, timeout=90):
+def tried(mutation, timeout=30):
     """Whether the kit found it, what it said, and the seconds it took; None stands for the unchanged package."""
     with tempfile.TemporaryDirectory() as folder:
         copied(Path(folder), mutation)

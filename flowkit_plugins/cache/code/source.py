@@ -266,7 +266,7 @@ class Source:
     def _parsed(self) -> Module | None:
         if self._module is None:
             try:
-                self._module = Module(ast.parse(self._read(), self.path))
+                self._module = Module(_tree(self._read(), self.path))
             except (OSError, SyntaxError, ValueError, RecursionError):
                 return None
         return self._module
@@ -314,3 +314,17 @@ def _process_began() -> int:
 
 
 _BEGAN = _process_began()
+
+
+def _tree(text: str | bytes, path: str) -> ast.Module:
+    """Parse a source.
+
+    Up to Python 3.12 the parser counts its depth for all threads together, and takes it for a
+    mistake of its own (``SystemError``) when another thread, or a finalizer, parses meanwhile.
+    """
+    for _attempt in range(5):
+        try:
+            return ast.parse(text, path)
+        except SystemError:
+            continue
+    raise ValueError(f"{path} cannot be parsed now")

@@ -1,6 +1,8 @@
 """The fixture ``flow`` of the tests of reuse; and each test leaves the modules as they were."""
 
+import os
 import sys
+import tempfile
 
 import pytest
 from reuse_flows import Session
@@ -13,11 +15,11 @@ def flow(project):
 
 
 @pytest.fixture(autouse=True)
-def no_modules_left(tmp_path_factory):
+def no_modules_left():
     """Forget what a test imported from its own folder: another test's ``helpers`` is another module."""
     before = set(sys.modules)
     yield
-    folder = str(tmp_path_factory.getbasetemp())
+    folder = tempfile.gettempdir() + os.sep
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", None) or "").startswith(folder):
             del sys.modules[name]

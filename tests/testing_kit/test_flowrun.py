@@ -1,0 +1,179 @@
+"""``flowrun``: results, reasons, attempts, virtual time, loads, edits; and the budgets that are promised."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowkit.testing.faultplans import Plan
+
+SHOP = {
+    "shop.py": """
+        from __future__ import annotations
+        from flowkit import Collected, task
+        from text import tidy
+
+        @task
+        def raw(day: str = "2026-01-05") -> list[str]:
+            return [" a ", "b", day]
+
+        @task
+        def cleaned(raw: list[str]) -> list[str]:
+            return [tidy(one) for one in raw]
+
+        @task(retries={"times": 3, "delay": "60s", "backoff": 2})
+        def load(cleaned: list[str]) -> int:
+            return len(cleaned)
+
+        @task
+        def report(cleaned: list[str]) -> dict[str, int]:
+            print("reporting")
+            return {"rows": len(cleaned)}
+    """,
+    "text.py": """
+        def tidy(text):
+            return text.strip()
+    """,
+}
+
+TEN = "from flowkit import task\n\n@task\ndef t0(n: int = 1):\n    return n\n" + "".join(
+    f"\n@task\ndef t{i}(t{i - 1}):\n    return t{i - 1} + 1\n" for i in range(1, 10)
+)
+
+
+def test_a_run_gives_values_states_and_output(flowrun):
+    r = flowrun(SHOP, "report", params={"day": "x"})
+    assert r.exit_code == 0
+    assert r["report"] == {"rows": 3}
+    assert r.states == {"raw": "ran", "cleaned": "ran", "report": "ran"}
+    assert r.output.strip() == "reporting"
+
+
+def test_an_override_is_not_among_the_states(flowrun):
+    assert flowrun(SHOP, "report", override={"raw": ["x"]}).states == {"cleaned": "ran", "report": "ran"}
+
+
+def test_a_warm_run_calls_and_loads_nothing(flowrun):
+    again = flowrun(SHOP).rerun()
+    assert again.ran == set()
+    assert again.loads == 0
+    assert again.cached == {"raw", "cleaned", "load", "report"}
+
+
+def test_an_edit_of_a_helper_is_planned_and_run_with_its_reason(flowrun):
+    again = flowrun(SHOP).edit("text.py", "strip()", "strip().upper()")
+    assert again.plan["cleaned"].reason.code == "code"
+    after = again.rerun()
+    assert after["cleaned"] == ["A", "B", "2026-01-05"]
+    assert after.states["raw"] == "cached"
+
+
+def test_back_offs_take_no_real_time(flowrun, faults):
+    r = flowrun(SHOP, "load", faults=faults.fail("load", times=3, exc=ConnectionError))
+    assert r.attempts["load"] == 4
+    assert r.timeline.gaps("load") == [60, 120, 240]
+
+
+def test_a_year_of_hourly_retries_takes_no_real_time(flowrun, faults):
+    flow = '''
+        from flowkit import task
+
+        @task(retries={"times": 8760, "delay": "1h"})
+        def poll():
+            return 1
+    '''
+    begun = time.perf_counter()
+    r = flowrun(flow, faults=faults.fail("poll", times=8760), no_capture=True)
+    assert r.timeline[-1].start == 8760 * 3600
+    assert time.perf_counter() - begun < 20
+
+
+def test_a_timeout_needs_no_blocking_function(flowrun, faults):
+    flow = '''
+        from flowkit import task
+
+        @task(timeout="30s", retries=1)
+        def slow():
+            return 1
+    '''
+    r = flowrun(flow, faults=faults.slow("slow", 90, at=1))
+    assert r.states == {"slow": "ran"}
+    assert [call.kind for call in r.timeline] == ["timeout", "success"]
+    assert flowrun(flow, faults=faults.hang("slow")).timeline[0].end == 30
+
+
+def test_a_sleep_may_take_virtual_time(flowrun):
+    flow = "import time\nfrom flowkit import task\n\n@task\ndef nap():\n    time.sleep(3600)\n    return 1\n"
+    assert flowrun(flow, patch_sleep=True).timeline[0].end == 3600
+
+
+@pytest.mark.parametrize(
+    "point", ["holding_lease", "before_call", "after_call", "after_blob", "before_record", "after_record", "before_ack"]
+)
+def test_after_a_crash_the_next_run_ends_the_work(flowrun, faults, point):
+    r = flowrun(TEN, faults=faults.crash(point, at=4))
+    assert r.crashed.startswith(point)
+    assert r.exit_code is None
+    again = r.rerun()
+    assert again["t9"] == 10
+    assert {"t0", "t1", "t2"} <= again.cached
+
+
+def test_a_crash_tears_nothing_down(flowrun, faults):
+    flow = '''
+        from flowkit import resource, task
+
+        @resource
+        def held():
+            yield 1
+
+        @task
+        def a(held): return held
+
+        @task
+        def b(a, held): return a + held
+    '''
+    assert [e[0] for e in flowrun(flow, faults=faults.crash("before_call", "b")).resources] == ["up"]
+    assert [e[0] for e in flowrun(flow).resources] == ["up", "down"]
+
+
+def test_a_store_that_is_full_fails_no_task(flowrun, faults):
+    r = flowrun(TEN, faults=faults.store_error("put"))
+    assert r.exit_code == 0
+    assert len(r.rerun().ran) == 10
+
+
+def test_a_damaged_value_is_computed_again(flowrun, faults):
+    r = flowrun(SHOP, faults=faults.corrupt_blob("cleaned"))
+    again = r.edit("shop.py", "len(cleaned)}", "len(cleaned) + 1}").rerun()
+    assert again["report"] == {"rows": 4}
+
+
+def test_ctrl_c_stops_the_run(flowrun, faults):
+    r = flowrun(TEN, faults=faults.interrupt(at=3), workers=1)
+    assert r.exit_code == 2
+    assert len(r.ran) < 5
+
+
+@given(st.integers(0, 5))
+def test_it_may_be_used_under_given(flowrun, n):
+    assert flowrun(TEN, params={"n": n})["t9"] == n + 9
+
+
+def test_results_may_be_kept_on_disk(flowrun):
+    assert flowrun(SHOP, on_disk=True).rerun().ran == set()
+
+
+def test_a_plan_is_read_back_as_it_is_written():
+    text = "get[BTC]@1-3=fail(ConnectionError), load=slow(90), *@2=crash(before_record), a@2-=hang"
+    assert str(Plan.parse(text)) == text
+
+
+def test_two_hundred_runs_of_ten_tasks_with_faults_take_two_seconds(flowrun, faults):
+    flowrun(TEN)
+    begun = time.perf_counter()
+    for number in range(200):
+        flowrun(TEN, faults=faults.fail(f"t{number % 10}").slow("t3", 5), schedule=[number % 7, 1])
+    took = time.perf_counter() - begun
+    assert took < 6, f"{took:.2f}s"  # 1 to 2 on an idle machine; CI is not idle
