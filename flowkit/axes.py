@@ -33,7 +33,7 @@ def assign_axes(tasks: Sequence[BoundTask]) -> list[UsageError]:
                     errors.append(_not_mapped(task, edge))
         if task.fallback is not None and not set(task.fallback.axes) <= set(task.axes):
             errors.append(_fallback_axes(task, task.fallback))
-        errors += _misfits(task)
+        errors += misfits(task)
     return errors + _waits(tasks)
 
 
@@ -120,7 +120,7 @@ def _fallback_axes(task: BoundTask, fallback: BoundTask) -> ResolutionError:
     )
 
 
-def _misfits(task: BoundTask) -> list[UsageError]:
+def misfits(task: BoundTask) -> list[UsageError]:
     """Return an error for each argument whose type its upstream's result can surely not have."""
     errors: list[UsageError] = []
     for edge in task.edges:

@@ -90,7 +90,7 @@ class Flag:
         return self.name.lstrip("-").replace("-", "_")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Again:
     """Call the node once more, no earlier than ``not_before`` (seconds on the run clock)."""
 
@@ -98,7 +98,7 @@ class Again:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Known:
     """The node need not be called: this became of it.
 
@@ -117,14 +117,14 @@ class Known:
     key: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Stale:
     """The node has to be called, for this reason."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Later:
     """Ask again at ``not_before`` (seconds on the run clock): somebody else is at it."""
 
@@ -132,7 +132,7 @@ class Later:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Kept:
     """What a plugin did with the value of a successful attempt.
 

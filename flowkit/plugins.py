@@ -173,6 +173,27 @@ class Plugins:
         answers.reverse()
         return answers
 
+    def passed_on(self, hook: str, name: str, value: Any, **arguments: object) -> Any:
+        """Call a hook whose answer replaces one of its arguments for those that are asked after it.
+
+        Args:
+            hook: The hook.
+            name: The argument that is replaced.
+            value: What it is at first.
+            arguments: The others.
+
+        Returns:
+            What is left of ``value`` in the end; an answer of None changes nothing.
+        """
+        for impl in reversed(getattr(self.manager.hook, hook).get_hookimpls()):
+            given = {**arguments, name: value}
+            try:
+                answer = impl.function(*[given[n] for n in impl.argnames])
+            except Exception as error:
+                raise PluginError(impl.plugin_name, hook, error) from error
+            value = value if answer is None else answer
+        return value
+
     def has(self, hook: str) -> bool:
         """Whether anybody implements a hook."""
         return bool(getattr(self.manager.hook, hook).get_hookimpls())

@@ -468,6 +468,8 @@ class Runner:
         self._tell_node(NodeReport(node, "error", str(attempt.error), (attempt,)))
 
     def _tell_node(self, report: NodeReport) -> None:
+        if report.unit.report is not None:  # its value was known, proved bad, and was computed again
+            self.report.nodes.remove(report.unit.report)
         report.unit.report = report
         self.report.nodes.append(report)
         if self._node_ended is not None:

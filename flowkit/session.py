@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from flowkit import imports, overriding
 from flowkit import settings as settings_
-from flowkit.axes import assign_axes
+from flowkit.axes import assign_axes, misfits
 from flowkit.clock import Clock, SystemClock
 from flowkit.collector import CollectedFlow, Collector, Target, parse
 from flowkit.errors import (
@@ -29,7 +29,7 @@ from flowkit.errors import (
     listing,
 )
 from flowkit.executors import Executor
-from flowkit.graph import Axis, BoundFlow, BoundTask, Graph
+from flowkit.graph import Axis, BoundFlow, BoundTask, Graph, sorted_upstream_first
 from flowkit.hookspecs import Flag, Option
 from flowkit.lookup import Override, Surroundings
 from flowkit.options import iterate_errors
@@ -242,13 +242,16 @@ class Session:
                 if upstream not in known:
                     known.add(upstream)
                     tasks.append(upstream)
-        try:
-            graph = Graph(tasks, [r.flow for r in self._resolvers])
-        except CycleError as error:
-            errors.append(error)
-            return None
-        errors += assign_axes(graph.tasks)
-        return graph
+        circular = False
+        for resolver in self._resolvers:  # a cycle in one flow hides nothing of another
+            mine = [t for t in tasks if t.flow is resolver.flow]
+            try:
+                errors += assign_axes(sorted_upstream_first(mine))
+            except CycleError as error:
+                errors.append(error)
+                errors += [e for t in mine for e in misfits(t)]
+                circular = True
+        return None if circular else Graph(tasks, [r.flow for r in self._resolvers])
 
     def _tell_collected(self, graph: Graph) -> None:
         tell = self.plugins.caller("flowkit_flow_collected")
@@ -314,11 +317,11 @@ class Session:
             )
         except SelectionError as error:
             raise FlowError([error]) from None
-        for _, chosen in self.plugins.all("flowkit_select", graph=self.graph, selection=selection):
-            selection = chosen
-        if not selection.targets:
+        selection = self.plugins.passed_on("flowkit_select", "selection", selection, graph=self.graph)
+        chosen: Selection = selection
+        if not chosen.targets:
             raise NothingToRun("nothing to run: no task is selected")
-        return selection
+        return chosen
 
     def settle(self, graph: Graph, sources: Sources, *, unknown: bool = True) -> dict[str, object]:
         """Give every parameter of the run its value, and every task and resource the values it takes.

@@ -44,6 +44,14 @@ def _positions(function: Callable[..., Any], arguments: Mapping[str, object]) ->
     return names if len(names) == len(arguments) and all(name in arguments for name in names) else None
 
 
+class NotFetched(Exception):
+    """A stored input cannot be had; the original is ``error``."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
 class Worker:
     """Runs attempts. One per process of a run; any number of its threads call it at once.
 
@@ -128,9 +136,7 @@ class Worker:
         try:
             arguments = attempt.arguments
             assert arguments is not None
-            for name, value in arguments.items():
-                if type(value) is Handle:
-                    arguments[name] = value.get()
+            self._fetch(arguments)
             if task.deadline is not None:
                 attempt.started_at = self._now()
                 self._running(attempt)
@@ -151,6 +157,23 @@ class Worker:
             attempt.ended_at = self._now()
             if stack:
                 self._lifetimes.close(stack)
+
+    @staticmethod
+    def _fetch(arguments: dict[str, object]) -> None:
+        """Put the values of handles in their place.
+
+        Raises:
+            ValueMissing: One is gone: it can be computed again.
+            NotFetched: One cannot be had for another reason.
+        """
+        for name, value in arguments.items():
+            if type(value) is Handle:
+                try:
+                    arguments[name] = value.get()
+                except (ValueMissing, Cancelled):
+                    raise
+                except Exception as error:
+                    raise NotFetched(error) from error
 
     def _call(self, attempt: Attempt, stack: list[Live]) -> object:
         task = attempt.task
@@ -194,6 +217,10 @@ class Worker:
             else:
                 attempt.kind = "timeout"
                 attempt.error = timed_out(attempt)
+        elif isinstance(error, NotFetched):
+            attempt.kind = "pickle"
+            attempt.error = error.error
+            attempt.reason = "an input cannot be fetched"
         elif isinstance(error, SetupFailed):
             attempt.kind = "setup"
             attempt.error = error.error
