@@ -267,7 +267,10 @@ def open_session(targets: Sequence[str], plugins: Sequence[str] = (), *, command
         raise FlowError(
             [UsageError("no target", remedy="Name a module, a folder or a task: flowkit run flow.py")]
         )
-    return Session(targets, plugin_requests=plugins, out=sys.stdout, command=command)
+    context = click.get_current_context(silent=True)
+    root = context.find_root().command if context is not None else None
+    loaded = root.plugins if isinstance(root, _Group) else None  # they need not be loaded twice
+    return Session(targets, plugin_requests=plugins, out=sys.stdout, command=command, plugins=loaded)
 
 
 class _Signals:

@@ -6,8 +6,8 @@ import re
 from datetime import timedelta
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
-_WHOLE = re.compile(rf"(?:{_PART.pattern}\s*)+")
+_PART = r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)"
+_WHOLE = rf"(?:{_PART}\s*)+"
 
 
 def seconds(duration: float | str | timedelta) -> float:
@@ -36,8 +36,8 @@ def seconds(duration: float | str | timedelta) -> float:
 
 def _read(text: str) -> float:
     stripped = text.strip()
-    if _WHOLE.fullmatch(stripped):
-        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(stripped))
+    if re.fullmatch(_WHOLE, stripped):
+        return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, stripped))
     try:
         return float(stripped)
     except ValueError:

@@ -22,7 +22,7 @@ LONGEST_SHOWN = 500
 
 #: Options of ``flowkit run`` that decide what a node is, and so are said again; all take a value.
 _REPEATED = ("-P", "-O", "-p", "--params")
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])?")
+_ESCAPE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])?"
 
 
 def parameters(run: RunInfo) -> dict[str, str]:
@@ -94,7 +94,7 @@ def excuse(node: NodeReport) -> str:
 
 def plain(text: str) -> str:
     """Return a text without the codes that colour it on a terminal."""
-    return _ESCAPE.sub("", text) if "\x1b" in text else text
+    return re.sub(_ESCAPE, "", text) if "\x1b" in text else text
 
 
 def rerun(node: NodeReport, typed: str) -> str:

@@ -42,6 +42,8 @@ class Plugins:
     def __init__(self) -> None:
         self.manager = _Manager("flowkit")
         self.manager.add_hookspecs(hookspecs)
+        self.requests: list[str] = []
+        self.used = False  #: by a session, which registers what it keeps here
         self.names: list[str] = []
         self.origins: dict[str, str] = {}
         self.blocked: list[str] = []
@@ -52,6 +54,7 @@ class Plugins:
         Raises:
             OptionError: A requested plugin is not there, or cannot be imported.
         """
+        self.requests = list(requests)
         package = importlib.import_module(BUILT_IN)
         built_in: Sequence[str] = package.BUILT_IN
         self.blocked = [r.removeprefix("no:") for r in requests if r.startswith("no:")]

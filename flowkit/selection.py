@@ -170,7 +170,7 @@ def _deselect(selection: Selection, name: str) -> None:
             selection.elements[task] = keeps
 
 
-_TOKEN = re.compile(r"\s*(\(|\)|\band\b|\bor\b|\bnot\b|[^\s()]+)")
+_TOKEN = r"\s*(\(|\)|\band\b|\bor\b|\bnot\b|[^\s()]+)"
 
 
 def parse(text: str, flag: str) -> Predicate:
@@ -179,7 +179,7 @@ def parse(text: str, flag: str) -> Predicate:
     Raises:
         SelectionError: It is no such expression.
     """
-    tokens = _TOKEN.findall(text)
+    tokens = re.findall(_TOKEN, text)
     position = 0
 
     def fail(what: str) -> SelectionError:

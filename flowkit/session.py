@@ -94,6 +94,7 @@ class Session:
         seed: int | None = None,
         command: str = "",
         scheduled_at: datetime | None = None,
+        plugins: Plugins | None = None,
         executors: Mapping[str, Callable[[int], Executor]] | None = None,
     ) -> None:
         self.clock: Clock = clock or SystemClock()
@@ -117,8 +118,13 @@ class Session:
         _raise_all(errors)
         self.settings = settings_.find(_folders(self.targets))
         self.root = self.settings.root
-        self.plugins = Plugins()
-        _raise_all_of(lambda: self.plugins.load([*self.settings.plugins, *plugin_requests]))
+        requests = [*self.settings.plugins, *plugin_requests]
+        if plugins is not None and not plugins.used and plugins.requests == requests:
+            self.plugins = plugins
+        else:
+            self.plugins = Plugins()
+            _raise_all_of(lambda: self.plugins.load(requests))
+        self.plugins.used = True
         self._configured = False
         self.graph: Graph | None = None
         self.parameters: dict[BoundFlow, dict[str, Parameter]] = {}

@@ -22,6 +22,7 @@ from flowkit import facts
 from flowkit.errors import FlowError, NothingToRun
 from flowkit.hookspecs import Flag, hookimpl
 from flowkit.reports import BAD, Attempt, NodeReport, RunInfo, RunReport, TeardownReport
+from flowkit.tracebacks import message
 
 if TYPE_CHECKING:
     from flowkit.session import Session
@@ -316,7 +317,7 @@ def _since(run: RunInfo, at: float) -> float:
 def _error(error: BaseException | None, traceback: str, run: RunInfo) -> Object | None:
     if error is None:
         return None
-    text = run.mask(facts.message(error))
+    text = run.mask(message(error))
     return {"type": type(error).__name__, "message": text, "traceback": run.mask(traceback)}
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from flowkit import documents, facts
 from flowkit.hookspecs import Flag, hookimpl
 from flowkit.reports import BAD, NodeReport, RunReport
+from flowkit.secrets import Mask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from flowkit.session import Session
 
 #: What XML 1.0 has no way to say; shown as pytest does: ``#x1B``.
-_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ILLEGAL = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _STREAMS = {"system-out": ("Captured stdout", "Captured log"), "system-err": ("Captured stderr",)}
 _PASSED = ("ran", "same", "cached")
 
@@ -67,21 +68,21 @@ class Writer:
 
 def document(report: RunReport) -> str:
     """Return the run as JUnit XML."""
-    from xml.etree import ElementTree as Tree
+    from xml.etree import ElementTree as ET
 
     run = report.run
-    root = Tree.Element("testsuites", name=legal(run.flow))
+    root = ET.Element("testsuites", name=legal(run.flow))
     by_flow: dict[BoundFlow, list[NodeReport]] = {flow: [] for flow in run.graph.flows}
     for node in report.nodes:
         by_flow.setdefault(node.task.flow, []).append(node)
     about = {"run": run.id, "command": facts.command(run), "executor": run.executor}
     about |= {f"param.{name}": shown for name, shown in facts.parameters(run).items()}
     for place, (flow, nodes) in enumerate(by_flow.items()):
-        suite = Tree.SubElement(root, "testsuite", name=legal(run.mask(flow.path)))
+        suite = ET.SubElement(root, "testsuite", name=legal(run.mask(flow.path)))
         suite.set("timestamp", run.started.isoformat(timespec="seconds"))
-        properties = Tree.SubElement(suite, "properties")
+        properties = ET.SubElement(suite, "properties")
         for name, value in about.items():
-            Tree.SubElement(properties, "property", name=legal(name), value=legal(value))
+            ET.SubElement(properties, "property", name=legal(name), value=legal(value))
         for node in nodes:
             _add_node(suite, node, run.mask)
         if place == 0:
@@ -89,17 +90,17 @@ def document(report: RunReport) -> str:
         _count(suite)
     _count(root)
     root.set("time", f"{report.duration:.3f}")
-    Tree.indent(root, " ")
-    body: str = Tree.tostring(root, encoding="unicode")
+    ET.indent(root, " ")
+    body: str = ET.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="utf-8"?>\n{body}\n'
 
 
 def legal(text: str) -> str:
     """Return a text that XML can hold."""
-    return _ILLEGAL.sub(lambda found: f"#x{ord(found[0]):02X}", facts.plain(text))
+    return re.sub(_ILLEGAL, lambda found: f"#x{ord(found[0]):02X}", facts.plain(text))
 
 
-def _add_node(suite: Element, node: NodeReport, mask: facts.Mask) -> None:
+def _add_node(suite: Element, node: NodeReport, mask: Mask) -> None:
     case = _case(suite, suite.get("name", ""), mask(node.node), node.duration)
     if node.word in BAD:
         error = facts.error_of(node)

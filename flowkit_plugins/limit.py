@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: An amount at once, or (an amount, the seconds in which that many may start).
 Size = int | tuple[int, float]
 
-_RATE = re.compile(r"\s*(\d+)\s*/\s*(.+?)\s*")
+_RATE = r"\s*(\d+)\s*/\s*(.+?)\s*"
 _FORMS = "a number of at least 1, or a rate like '30/m', '5/s' or '10/30s'"
 
 
@@ -173,7 +173,7 @@ def read(written: object) -> Limit | None:
     """
     if written is None or isinstance(written, Limit):
         return written
-    if isinstance(written, int) or (isinstance(written, str) and _RATE.fullmatch(written)):
+    if isinstance(written, int) or (isinstance(written, str) and re.fullmatch(_RATE, written)):
         return Limit(written)
     if isinstance(written, (str, list, tuple, Mapping)):
         if not written:
@@ -190,7 +190,7 @@ def size(written: object) -> Size:
     Raises:
         ValueError: It is neither, or 0, or negative.
     """
-    if isinstance(written, str) and (match := _RATE.fullmatch(written)):
+    if isinstance(written, str) and (match := re.fullmatch(_RATE, written)):
         amount, period = match.groups()
         length = seconds(period if period[0].isdigit() else f"1{period}")
         if int(amount) < 1 or length == 0:

@@ -73,6 +73,9 @@ def cache_transparent(flow: FlowUnderTest, case: Case) -> None:
     loads = warm.loads
     repeated = {n for n in warm.ran if warm.reasons[n].code not in _MUST_RUN}
     _same("a warm run gives something else than the cold one before it", cold, warm)
+    stubborn = [n for n, r in warm.reports.items() if r.word == "cached" and r.task.options.get("cache", True) in (None, False)]
+    if stubborn:
+        raise Violation(f"`{stubborn[0]}` says cache=False, and was reused", warm)
     kept = not any(f.kind in ("unpicklable", "corrupt", "store") for f in case.faults)
     if kept and repeated and not cold.failed:
         name = sorted(repeated)[0]

@@ -57,7 +57,7 @@ def _one(found: Property, flow: FlowUnderTest, examples: int) -> str:
     begun = time.monotonic()
     told = ""
     try:
-        settings(max_examples=examples, database=None, deadline=None, suppress_health_check=list(HealthCheck))(found(flow))()
+        settings(max_examples=examples, database=None, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)(found(flow))()
     except Violation as violation:
         told = str(violation)
     mark = "FAILED" if told else "ok"

@@ -127,7 +127,7 @@ class Dag:
         lines.append(f"    found = helper([{', '.join(values)}], {knot.by})")
         if knot.fails >= 0:
             lines += [f"    if found % 7 == {knot.fails}:", '        raise ValueError("seven")']
-        lines.append("    return [found + i for i in range(found % 5)]" if knot.kind == "list" else "    return found")
+        lines.append("    return [i for i in range(found % 5)]" if knot.kind == "list" else "    return found")
         return "\n".join(lines)
 
     def reference(self, n: int = 2, broken: Sequence[str] = ()) -> dict[str, object]:
@@ -173,7 +173,7 @@ class Dag:
         number = self._number(knot, values)
         if number % 7 == knot.fails:
             return None
-        return [number + i for i in range(number % 5)] if knot.kind == "list" else number
+        return list(range(number % 5)) if knot.kind == "list" else number
 
     def _number(self, knot: Knot, values: Sequence[object]) -> int:
         total = sum(values) + int(knot.holds)  # type: ignore[arg-type]  # numbers
@@ -250,6 +250,8 @@ def _knot(draw: st.DrawFn, name: str, above: Sequence[Knot], *, maps: bool, fail
 RETRIES = (
     "",
     "2",
+    '{"times": 2, "on": ConnectionError}',
+    '{"times": 2, "unless": ConnectionError}',
     '{"times": 3, "delay": 60, "backoff": 2}',
     '{"times": 3, "delay": 60, "backoff": 3, "max_delay": 100}',
     '{"times": 3, "on": ConnectionError}',

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from flowkit.errors import OptionError
@@ -31,6 +31,8 @@ from flowkit.testing.tokens import read_token, token
 Check = Callable[[FlowUnderTest, Case], None]
 Cases = Callable[[FlowUnderTest], st.SearchStrategy[Case]]
 
+#: All but the explanation, which costs as much as the rest and says nothing of a flow.
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink)
 #: Faults that leave the results as they are.
 _HARMLESS = ("slow", "unpicklable", "corrupt", "store", "clock")
 _FAILURES = ("fail", "timeout", "hang", "lost")
@@ -77,7 +79,9 @@ class Property:
         test.__doc__ = self.statement
         found: Any = given(case=st.deferred(drawn))(test)
         # As a default only, so that whoever uses it may still put @settings over it.
-        found._hypothesis_internal_use_settings = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+        found._hypothesis_internal_use_settings = settings(
+            suppress_health_check=[HealthCheck.too_slow], deadline=None, phases=PHASES
+        )
         found.flowkit_property = (self, flow)
         return found
 

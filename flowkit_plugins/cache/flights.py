@@ -22,7 +22,7 @@ from typing import Self
 from flowkit_plugins.cache.faults import StoreError, store_error
 from flowkit_plugins.cache.places import private_folder
 
-_KEY = re.compile(r"[0-9A-Za-z_-]{3,200}")
+_KEY = r"[0-9A-Za-z_-]{3,200}"
 _HOUR = 3600.0
 
 
@@ -132,7 +132,7 @@ class Flights:
         return count
 
     def _path(self, key: str) -> Path:
-        if not _KEY.fullmatch(key):
+        if not re.fullmatch(_KEY, key):
             raise ValueError(f"not a key: {key!r}")
         return self.directory / key[:2] / f"{key}.lock"
 

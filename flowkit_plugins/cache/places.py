@@ -56,7 +56,7 @@ RAW, BINARY = 1, 2
 MIN_FILE_SIZE = 2**15
 
 _MOUNTS = Path("/proc/self/mounts")
-_OCTAL = re.compile(r"\\([0-7]{3})")
+_OCTAL = r"\\([0-7]{3})"
 
 
 def private_folder(directory: Path) -> None:
@@ -128,7 +128,7 @@ def filesystem(path: Path, mounts: str) -> str:
         fields = line.split(" ")
         if len(fields) < 3:
             continue
-        point = _OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[1])
+        point = re.sub(_OCTAL, lambda found: chr(int(found[1], 8)), fields[1])
         inside = real == point or real.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= best:
             best, kind = len(point), fields[2]

@@ -44,7 +44,7 @@ from flowkit_plugins.cache.signing import SIGNATURE_BYTES, sign
 if TYPE_CHECKING:
     from flowkit_plugins.cache.disk import Filed
 
-_FILENAME = re.compile(r"[0-9a-f]{2}[/\\][0-9a-f]{2}[/\\][0-9a-f]{28}\.val")
+_FILENAME = r"[0-9a-f]{2}[/\\][0-9a-f]{2}[/\\][0-9a-f]{28}\.val"
 _HOUR = 3600.0
 _WHOLE = "SELECT mode, filename, value FROM Cache WHERE key = ? AND raw = 1"
 _PART = "SELECT mode, NULL, substr(value, ?, ?) FROM Cache WHERE key = ? AND raw = 1"
@@ -361,7 +361,7 @@ class Store:
         mode, filename, value = rows[0]
         if mode == RAW and type(value) is bytes:
             return memoryview(bytearray(value))
-        if mode == BINARY and type(filename) is str and _FILENAME.fullmatch(filename):
+        if mode == BINARY and type(filename) is str and re.fullmatch(_FILENAME, filename):
             return file_bytes(self.directory / filename)
         raise Damaged(BLOB_UNREADABLE, "the row was not written by flowkit; refused unread")
 

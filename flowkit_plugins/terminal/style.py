@@ -35,9 +35,7 @@ _CODES = {
     "magenta": "35",
 }
 _PLAIN = str.maketrans({"→": "->", "…": "...", "═": "=", "━": "=", "╸": "-", "·": "-"})
-_ESCAPE = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])?|\x9b[0-?]*[ -/]*[@-~]"
-)
+_ESCAPE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])?|\x9b[0-?]*[ -/]*[@-~]"
 _CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\t\n\x1b"}
 
 
@@ -182,7 +180,7 @@ def clean(text: str, *, color: bool = False) -> str:
     if "\r" in text:
         # As on a screen: what stands before a return was written over.
         text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
-    text = _ESCAPE.sub(lambda found: found[0] if color and _is_color(found[0]) else "", text)
+    text = re.sub(_ESCAPE, lambda found: found[0] if color and _is_color(found[0]) else "", text)
     return text.translate(_CONTROLS)
 
 
