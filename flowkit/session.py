@@ -29,6 +29,7 @@ from flowkit.errors import (
     listing,
 )
 from flowkit.executors import Executor
+from flowkit.executors.local import LOCAL
 from flowkit.graph import Axis, BoundFlow, BoundTask, Graph, sorted_upstream_first
 from flowkit.hookspecs import Flag, Option
 from flowkit.lookup import Override, Surroundings
@@ -106,7 +107,7 @@ class Session:
         self.scheduled_at = scheduled_at or self.clock.wall().astimezone()
         self.collected = self.selected = 0
         self.executor_name, self.slots = "threads", 1
-        self.executors: dict[str, Callable[[int], Executor]] = {"inline": _inline, "threads": _threads}
+        self.executors: dict[str, Callable[[int], Executor]] = dict(LOCAL)
         self.executors.update(executors or {})
         self.targets: list[Target] = []
         errors: list[UsageError] = []
@@ -555,18 +556,6 @@ def _listed(value: object) -> list[str]:
 
 def _order(task: BoundTask) -> int:
     return task.order
-
-
-def _inline(slots: int) -> Executor:
-    from flowkit.executors.inline import InlineExecutor
-
-    return InlineExecutor()
-
-
-def _threads(slots: int) -> Executor:
-    from flowkit.executors.threads import ThreadExecutor
-
-    return ThreadExecutor(slots)
 
 
 def _raise_all(errors: Sequence[UsageError]) -> None:
