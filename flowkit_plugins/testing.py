@@ -136,12 +136,12 @@ class Rehearsal:
                 count = self._counts[fault] = self._counts.get(fault, 0) + 1
                 if fault.at(count):
                     os.kill(os.getpid(), signal.SIGINT)
-        fault = self._befalls(attempt, "slow", "hang", "timeout")
-        if fault is not None:
-            _sleep(fault.seconds if fault.kind == "slow" else float("inf"))
-        fault = self._befalls(attempt, "fail")
-        if fault is not None:
-            raise fault.error()
+        late = self._befalls(attempt, "slow", "hang", "timeout")
+        if late is not None:
+            _sleep(late.seconds if late.kind == "slow" else float("inf"))
+        failure = self._befalls(attempt, "fail")
+        if failure is not None:
+            raise failure.error()
         if self._befalls(attempt, "lost") is not None:
             raise WorkerLost("a fault plan says so")
 

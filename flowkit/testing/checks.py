@@ -78,7 +78,7 @@ def cache_transparent(flow: FlowUnderTest, case: Case) -> None:
         raise Violation(f"`{stubborn[0]}` says cache=False, and was reused", warm)
     kept = not any(f.kind in ("unpicklable", "corrupt", "store") for f in case.faults)
     if kept and repeated and not cold.failed:
-        name = sorted(repeated)[0]
+        name = min(repeated)
         raise Violation(f"`{name}` ran again though nothing changed: {warm.reasons[name]}", warm)
     if kept and not warm.ran and not warm.failed and loads:
         raise Violation(f"a warm run in which nothing had to run unpickled {loads} values", warm)
@@ -111,7 +111,7 @@ def resume_equals_clean(flow: FlowUnderTest, case: Case) -> None:
         return
     repeated = set(crashed.ended) & set(again.calls) - {n for n in again.states if again.reasons[n].code in _MUST_RUN and again.reasons[n]}
     if repeated and not clean.failed:
-        name = sorted(repeated)[0]
+        name = min(repeated)
         raise Violation(f"`{name}` had ended before the crash, and was called again: {again.reasons.get(name)}", crashed, again)
 
 
@@ -173,7 +173,7 @@ def _wait(policy: Any, attempt: Attempt) -> float | None:
         wait = policy.delay
         for _ in range(attempt.number - 1):
             wait *= policy.backoff
-    return wait if policy.max_delay is None else min(wait, policy.max_delay)
+    return float(wait if policy.max_delay is None else min(wait, policy.max_delay))
 
 
 def _gap_problem(policy: Any, attempt: Attempt, following: Attempt, *, crowded: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from flowkit.errors import OptionError
 from flowkit.parameters import Sources
 from flowkit.testing.checks import Violation
-from flowkit.testing.properties import PROPERTIES, Property
+from flowkit.testing.properties import PHASES, PROPERTIES, Property
 from flowkit.testing.properties import replay as replayed
 from flowkit.testing.subject import FlowUnderTest
 
@@ -20,6 +21,7 @@ def check(
     target: str, *, typed: Sequence[str], overrides: Sequence[str], only: Sequence[str], examples: int, replay: str | None
 ) -> int:
     """Check a flow and return the exit code: 0 if all holds, 1 if something does not."""
+    os.environ.pop("PYTEST_CURRENT_TEST", None)  # what replays a failure here is a line for the shell
     given = Sources(typed=typed)
     flow = FlowUnderTest(target, {n: _read(g.value) for n, g in given.near.items()}, typed=tuple(overrides))
     if replay is not None:
@@ -57,7 +59,10 @@ def _one(found: Property, flow: FlowUnderTest, examples: int) -> str:
     begun = time.monotonic()
     told = ""
     try:
-        settings(max_examples=examples, database=None, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)(found(flow))()
+        profile = settings(
+            max_examples=examples, database=None, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES
+        )
+        profile(found(flow))()
     except Violation as violation:
         told = str(violation)
     mark = "FAILED" if told else "ok"

@@ -152,7 +152,7 @@ class Dag:
         if any(up is None for up in ups):
             return None
         if knot.kind == "map":
-            items = list(enumerate(ups[0]))  # type: ignore[arg-type]  # a list
+            items: list[tuple[int, int]] = list(enumerate(ups[0]))  # type: ignore[arg-type]  # a list
             if knot.name in broken:
                 return {i: None for i, _ in items}  # before it could skip one
             kept = {i: item for i, item in items if not (knot.drops and item % knot.drops == 0)}
@@ -161,7 +161,7 @@ class Dag:
             mapped = next(up for up in ups if isinstance(up, dict))
             return {i: self._element(knot, ups, i, broken) for i in mapped}
         if knot.kind == "total":
-            values = list(ups[0].values())  # type: ignore[union-attr]  # a mapped task's
+            values = list(ups[0].values())  # type: ignore[attr-defined]  # a mapped task's
             return None if None in values else self._plain(knot, values)
         return self._plain(knot, ups or [n])
 
@@ -187,7 +187,7 @@ class Dag:
         if knot.kind == "rescue":
             return ups[0] is not None or self._failed(self.knots[knot.ups[0]], found, n, broken)
         if knot.kind == "total":
-            return bool(ups[0] is not None and None not in ups[0].values())  # type: ignore[union-attr]  # as above
+            return bool(ups[0] is not None and None not in ups[0].values())  # type: ignore[attr-defined]  # as above
         return all(up is not None for up in ups)
 
     def changed(self, position: int, **changes: object) -> Dag:

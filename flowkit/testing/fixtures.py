@@ -90,7 +90,7 @@ def _fixture(name: str, needs: list[str], call: Callable[[dict[str, Any]], Any],
         raise pytest.UsageError(
             f"flowkit_modules: {target}: the fixture {name!r} is pytest's; set flowkit_prefix = \"flow_\" in the configuration"
         )
-    arguments = ", ".join(f"{prefix}{n}" if n not in ("tmp_path",) else n for n in dict.fromkeys(needs))
+    arguments = ", ".join(f"{prefix}{n}" if n != "tmp_path" else n for n in dict.fromkeys(needs))
     pairs = ", ".join(f"{n!r}: {prefix if n != 'tmp_path' else ''}{n}" for n in dict.fromkeys(needs))
     text = f"def made({arguments}):\n    yield from _torn_down(call({{{pairs}}}))\n"
     space: dict[str, Any] = {"call": call, "_torn_down": _torn_down}

@@ -245,7 +245,7 @@ class PromptWriter(Writer):
         if then is not None:
             then()
 
-    def flush(self) -> bool:
+    def flush(self, *, hurry: bool = True) -> bool:
         """All is written already."""
         return not self.failure
 
@@ -328,7 +328,7 @@ class MemoryStorage(Storage):
             lease.release()
         nowhere = Disk()
         self.disk = nowhere
-        self._store.disk = self.traces.disk = nowhere  # type: ignore[union-attr]  # ours
+        self._store.disk = self.traces.disk = nowhere  # type: ignore[union-attr,attr-defined]  # ours
 
     def close(self) -> None:
         """Nothing to close."""

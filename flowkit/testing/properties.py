@@ -35,7 +35,7 @@ Cases = Callable[[FlowUnderTest], st.SearchStrategy[Case]]
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink)
 #: Faults that leave the results as they are.
 _HARMLESS = ("slow", "unpicklable", "corrupt", "store", "clock")
-_FAILURES = ("fail", "timeout", "hang", "lost")
+_FAILURES = ("fail", "fail", "fail", "timeout", "hang", "lost")  # drawn as often as named
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,8 @@ def _edit_precision(flow: FlowUnderTest, case: Case) -> None:
 
 
 def _uses(task: Any, names: set[str]) -> bool:
-    return any(r.declaration.function.__name__ in names for r in task.resources.values())
+    """Whether a resource that a task asks for, however indirectly, is among those named."""
+    return any(r.declaration.function.__name__ in names or _uses(r, names) for r in task.resources.values())
 
 
 def _single_flight(flow: FlowUnderTest, case: Case) -> None:
@@ -198,7 +199,7 @@ cache_transparent = Property("cache_transparent", checks.cache_transparent, _HAR
 deterministic = Property("deterministic", checks.deterministic)
 order_independent = Property("order_independent", checks.order_independent, ("slow",))
 resume_equals_clean = Property("resume_equals_clean", checks.resume_equals_clean, ("crash",), 1, 1)
-retry_bounds = Property("retry_bounds", checks.retry_bounds, (*_FAILURES, "slow"))
+retry_bounds = Property("retry_bounds", checks.retry_bounds, (*_FAILURES, "slow"), 1, 3)
 failure_isolation = Property("failure_isolation", checks.failure_isolation, _FAILURES, 1, 2)
 no_input_mutation = Property("no_input_mutation", checks.no_input_mutation)
 teardown_always = Property("teardown_always", checks.teardown_always, (*_FAILURES, "slow", "interrupt", "teardown"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Timeline(tuple[Call, ...]):
     def gaps(self, node: str) -> list[float]:
         """Return the seconds between the end of each attempt of a node and the start of the next."""
         calls = self.of(node)
-        return [after.start - before.end for before, after in zip(calls, calls[1:], strict=False)]
+        return [after.start - before.end for before, after in pairwise(calls)]
 
 
 class RunResult:

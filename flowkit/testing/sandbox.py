@@ -37,7 +37,7 @@ class Case:
     """
 
     params: Mapping[str, object] = field(default_factory=dict)
-    faults: Plan = Plan()
+    faults: Plan = Plan()  # noqa: RUF009 - frozen
     schedule: tuple[int, ...] = ()
     workers: int = 4
     extra: Any = None

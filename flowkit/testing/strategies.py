@@ -67,7 +67,9 @@ def _constrained(annotation: object) -> Strategy:
     elif base is str and not any(getattr(one, "pattern", None) for one in metadata):
         drawn = st.text(min_size=bounds.get("min_length", 0), max_size=bounds.get("max_length", bounds.get("min_length", 0) + 20))
     else:
-        drawn = st.from_type(typing.Annotated[base, *metadata]) if metadata else of_type(base)
+        drawn = of_type(base)
+        if metadata:
+            drawn = st.from_type(typing.Annotated[base, *metadata])  # type: ignore[arg-type]  # hypothesis takes it
     return drawn.filter(lambda value: _fits(value, annotation))
 
 
@@ -171,7 +173,7 @@ def _faults(kind: str, tasks: Sequence[BoundTask]) -> st.SearchStrategy[Fault] |
     names = st.sampled_from([t.name for t in tasks])
     once = st.integers(1, 3)
     if kind == "fail":
-        errors = st.sampled_from(("", "ConnectionError", "ValueError"))
+        errors = st.sampled_from(("", "ConnectionError", "ValueError", "ConnectionError"))
         return st.builds(lambda n, last, e: Fault("fail", n, 1, last, e), names, st.sampled_from((1, 2, 3, None)), errors)
     if kind == "hang":
         return st.builds(lambda n, k: Fault("hang", n, k, k), st.sampled_from(timed), once) if timed else None

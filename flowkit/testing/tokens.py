@@ -45,7 +45,8 @@ def read_token(text: str) -> tuple[str, Case]:
     try:
         packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         document = json.loads(zlib.decompress(packed, -15))
-        name, params, faults, schedule, workers, extra, pickled = [*document, *_EMPTY[len(document) :]]
+        document += _EMPTY[len(document) :]
+        name, params, faults, schedule, workers, extra, pickled = document
         values = {k: pickle.loads(base64.b64decode(v)) for k, v in pickled.items()}  # noqa: S301 - typed by the user
     except (ValueError, TypeError, zlib.error) as error:
         raise OptionError(f"--replay {text}: no token", remedy="Copy the whole word from the failure.") from error

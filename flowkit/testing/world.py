@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 _graveyard: list[object] = []
 
 
+def _bury(stack: list[Live]) -> None:
+    """Leave resources as a killed process leaves them."""
+    _graveyard.append(list(stack))
+    stack.clear()
+
+
 class SimulatedCrash(BaseException):
     """The simulated process is gone."""
 
@@ -145,7 +151,7 @@ class World:
             lifetimes: Any = self.runner.lifetimes
             _graveyard.append(list(lifetimes._order))
             lifetimes._order.clear()
-            lifetimes.close = lambda stack: (_graveyard.append(list(stack)), stack.clear())
+            lifetimes.close = _bury
         raise SimulatedCrash(where)
 
     def note(self, text: str) -> None:
@@ -309,10 +315,10 @@ def _watch(lifetimes: Lifetimes, world: World) -> None:
             if hasattr(live.rest, "send"):
                 next(live.rest)  # type: ignore[arg-type]  # as just said
             else:
-                lifetimes._wait(live.rest.__anext__())  # type: ignore[union-attr,arg-type]  # likewise
+                lifetimes._wait(live.rest.__anext__())  # type: ignore[union-attr]  # likewise
         return live
 
-    lifetimes._set_up = watched  # type: ignore[method-assign]  # seen from outside, so that the engine has no hook for it
+    lifetimes._set_up = watched  # type: ignore[method-assign,assignment]  # seen from outside, so that the engine has no hook for it
 
 
 def _down(rest: object, place: tuple[str, int, str], world: World) -> None:

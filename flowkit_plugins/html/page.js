@@ -122,7 +122,7 @@ function open(node) {
     h("button", { class: "close", onclick: () => dialog.close() }, "Close"),
     h("h2", { id: "node-title" }, node.full),
     h("p", { class: "top" }, badge(node.word), h("span", {}, node.word, node.excuse ? ` (${node.excuse})` : "", node.reason ? `: ${node.reason}` : "")),
-    node.tries.length ? [h("div", { class: "strip", "aria-hidden": "true" }, segments(moved, span)), h("div", { class: "soft" }, story(node))] : "",
+    ...(node.tries.length ? [h("div", { class: "strip", "aria-hidden": "true" }, segments(moved, span)), h("div", { class: "soft" }, story(node))] : []),
     task.doc ? h("p", {}, task.doc) : "",
     ...story_of(node),
     key ? h("p", { class: "soft" }, "key ", h("code", {}, key)) : "");

@@ -115,7 +115,7 @@ TESTS |= {
         found,
         failures=name not in ("resume_equals_clean", "cache_transparent", "single_flight"),
         uncached=name == "cache_transparent",
-        max_tasks=3 if name == "retry_bounds" else 10,
+        max_tasks=2 if name == "retry_bounds" else 10,
     )
     for name, found in properties.PROPERTIES.items()
 }

@@ -302,6 +302,8 @@ def test_a_reader_opens_a_task_filters_nodes_and_looks_at_one(written, project):
     assert seen["found"] == ["fetch[c]"]
     assert seen["open"]
     assert "no c" in seen["dialog"]
+    assert "skipped itself after" in seen["dialog"]
+    assert "[object" not in seen["dialog"]
 
 
 @browser

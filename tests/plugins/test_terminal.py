@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
+from flowkit import facts
 from flowkit.errors import OptionError, TaskFailed
 from flowkit.graph import BoundFlow, BoundTask, Graph
 from flowkit.reports import (
@@ -656,7 +657,7 @@ def test_a_failure_at_length(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 def test_a_re_run_repeats_what_decides_on_the_values_of_a_node(
     command: str, repeated: list[str]
 ) -> None:
-    assert terminal.failures._repeated(command) == repeated
+    assert facts._repeated(command) == repeated
 
 
 def test_a_re_run_names_the_flow_as_it_is_reached_from_here(
