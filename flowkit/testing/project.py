@@ -21,7 +21,6 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,11 +127,11 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+def project(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Project:
     """An empty project in a folder of its own, which is the current one; see ``Project``."""
     root = tmp_path_factory.mktemp("project")
     monkeypatch.chdir(root)
     for name in list(os.environ):
         if name.startswith("FLOWKIT_"):
             monkeypatch.delenv(name)
-    yield Project(root)
+    return Project(root)

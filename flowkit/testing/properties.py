@@ -164,7 +164,7 @@ def _edit_precision(flow: FlowUnderTest, case: Case) -> None:
     must = edits.users(flow.sandbox.file, edit.function) if edit.function else set()
     for name, report in after.reports.items():
         task = name.partition("[")[0]
-        again = name in after.ran and name in before.states and name not in before.failed
+        again = name in after.ran and name in before.ran
         excused = after.reasons[name].code in ("cache=False", "other") or any(
             up.name in must or after.states.get(up.name) in ("ran", "failed") for up in report.task.upstream()
         ) or any(n.partition("[")[0] in {u.name for u in report.task.upstream()} for n in after.ran)

@@ -19,11 +19,17 @@ def copied(target, mutation):
     for package in ("flowkit", "flowkit_plugins"):
         shutil.copytree(ROOT / package, target / package, ignore=shutil.ignore_patterns("__pycache__"))
     if mutation is not None:
-        file = target / mutation.file
-        text = file.read_text()
-        if text.count(mutation.old) != 1:
-            raise LookupError(f"{mutation.name}: {mutation.file} holds the old text {text.count(mutation.old)} times")
-        file.write_text(text.replace(mutation.old, mutation.new))
+        file = target / place(mutation)
+        file.write_text(file.read_text().replace(mutation.old, mutation.new))
+
+
+def place(mutation):
+    """The file that holds the old text once: the one named, or the one of its folder that it moved to."""
+    named = ROOT / mutation.file
+    for file in (named, *sorted(named.parent.glob("*.py"))):
+        if file.exists() and file.read_text().count(mutation.old) == 1:
+            return file.relative_to(ROOT)
+    raise LookupError(f"{mutation.name}: no file beside {mutation.file} holds the old text once")
 
 
 def tried(mutation, timeout=30):

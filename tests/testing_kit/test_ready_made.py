@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from flowkit.errors import FlowError
@@ -15,7 +15,7 @@ from flowkit.testing.dags import dags
 from flowkit.testing.tokens import read_token
 
 QUIET = settings(suppress_health_check=list(HealthCheck), deadline=None, database=None)
-FEW = settings(QUIET, max_examples=50 if os.environ.get("FLOWKIT_SOAK") else 12)
+FEW = settings(QUIET, max_examples=50 if os.environ.get("FLOWKIT_SOAK") else 8, derandomize=True, phases=[Phase.generate])
 
 PLANTED = {
     "deterministic": "import random\n@task\ndef a():\n    return random.random()",
@@ -34,7 +34,7 @@ def planted(name):
 @pytest.mark.parametrize("name", sorted(PLANTED))
 def test_a_planted_bug_is_found(name):
     with pytest.raises(Violation) as caught:
-        settings(QUIET, max_examples=30)(properties.PROPERTIES[name](planted(name)))()
+        settings(QUIET, max_examples=30, phases=[Phase.generate])(properties.PROPERTIES[name](planted(name)))()
     assert str(caught.value).startswith(f"{name}: ")
     assert "--flowkit-replay" in str(caught.value)
 
@@ -90,6 +90,10 @@ def test_parameters_are_drawn_within_their_constraints():
 
 def test_pytest_checks_a_flow_without_test_code(project):
     project.write("m.py", "from flowkit import task\n@task\ndef a(n: int = 1):\n    return n\n@task(effect=True)\ndef b(a):\n    return a\n")
+    project.write(
+        "conftest.py",
+        "from hypothesis import settings\nsettings.register_profile('few', max_examples=4)\nsettings.load_profile('few')\n",
+    )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--flowkit-check", "m.py", "-O", "b=1", "-p", "no:cacheprovider"],
         cwd=project.root, env=project.environment(), capture_output=True, text=True, check=False,
