@@ -14,6 +14,9 @@ from typing import Any
 
 from flowkit.errors import Cancelled
 
+#: Turns of an empty loop after which a signal has surely arrived: one would do.
+_CHECKS = 16
+
 #: Through what the call in this thread can be stopped; set while it is under its guard.
 waiting: ContextVar[Interrupt | None] = ContextVar("flowkit_interrupt", default=None)
 
@@ -43,15 +46,13 @@ class Interrupt:
             self._sent = False  # what stopped the call before this one
             self._armed = True
         try:
-            value = call(*arguments)
-            self._disarm()
-        except BaseException:
-            # The signal may arrive here, too, but only once: what it interrupts is done again.
             try:
+                value = call(*arguments)
+            finally:
                 self._disarm()
-            except Cancelled:
-                self._disarm()
-                raise
+        except BaseException as error:
+            if self._sent and not isinstance(error, Cancelled):
+                raise Cancelled from error  # what came of being stopped
             raise
         if self._sent:
             raise Cancelled
@@ -63,10 +64,20 @@ class Interrupt:
         return self._armed
 
     def _disarm(self) -> None:
-        with self._lock:
-            self._armed = False
-            if self._sent:
-                _set_async_exception(self._ident, None)
+        """Leave the guard: a signal that was sent has arrived when this returns, and none is sent any more.
+
+        It is not taken back with ``PyThreadState_SetAsyncExc(ident, NULL)``: on 3.11 that leaves the
+        interpreter's "something is pending" mark set for good, which slows every call and hangs
+        the first one that is made under a tracer or profiler.
+        """
+        try:
+            with self._lock:
+                self._armed = False
+            for _ in range(_CHECKS):
+                pass  # each turn looks for signals
+        except Cancelled:
+            with self._lock:
+                self._armed = False  # it may have come before that
 
     def send(self) -> bool:
         """Stop the call that is under the guard; return whether there was one."""
@@ -82,9 +93,7 @@ class Interrupt:
             return True
 
 
-def _set_async_exception(ident: int, kind: type[BaseException] | None) -> None:
+def _set_async_exception(ident: int, kind: type[BaseException]) -> None:
     import ctypes  # 4 ms, and only a call that is stopped needs it
 
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(ident), ctypes.py_object(kind) if kind is not None else None
-    )
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(kind))
