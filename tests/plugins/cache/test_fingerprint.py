@@ -177,6 +177,8 @@ class Workshop:
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(textwrap.dedent(text))
+        for name in files:  # a flow of another test may have had the same name
+            sys.modules.pop(name.partition("/")[0].removesuffix(".py"), None)
         before = set(sys.modules)
         sys.path.insert(0, str(root))
         importlib.invalidate_caches()
