@@ -178,7 +178,7 @@ class TestFanOut:
 class TestResources:
     """resources/flow.py"""
 
-    @pytest.mark.parametrize("executor", ["inline", "threads", "processes"])
+    @pytest.mark.parametrize("executor", ["inline", "threads"])
     def test_the_database_holds_what_all_tasks_wrote(self, examples, executor):
         run = flowkit.run("resources/flow.py", executor=executor)
         assert run.ok

@@ -68,7 +68,9 @@ def private_folder(directory: Path) -> None:
     """
     local_disk(directory)
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Made one by one: parents=True gives the mode to the last one alone.
+        directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, exist_ok=True)
         found = directory.stat()
     except OSError as error:
         raise StoreError(

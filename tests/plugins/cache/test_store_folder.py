@@ -13,6 +13,7 @@ import diskcache
 import numpy as np
 import pytest
 
+from flowkit_plugins.cache.places import private_folder
 from flowkit_plugins.cache import places
 from flowkit_plugins.cache.faults import Miss, StoreError
 from flowkit_plugins.cache.store import Store
@@ -241,3 +242,9 @@ def test_a_read_only_disk_can_be_read_and_writing_is_a_store_error_at_once(tmp_p
         later.close()
         traces.close()
         subprocess.run(["umount", "-l", str(frozen)], check=True)
+
+
+def test_the_folder_above_is_made_as_private(tmp_path):
+    """Whoever comes first makes ``.flowkit``: the locks' folder must not leave it open."""
+    private_folder(tmp_path / ".flowkit" / "locks")
+    assert (tmp_path / ".flowkit").stat().st_mode & 0o777 == 0o700
