@@ -4,6 +4,9 @@ A plugin is a module or an object with functions marked by ``flowkit.hookimpl``,
 may take fewer arguments than a hook has. An exception raised in a hook is a ``PluginError``: it
 ends the run and names the plugin and the hook.
 
+A specification is never called. Those that have an answer raise, since an empty body would be one
+to the type checker.
+
 Nesting of what can happen to a node is fixed: look-up > retry > timeout > capture > call.
 """
 

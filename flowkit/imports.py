@@ -37,7 +37,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
         except OSError:
             fresh = True
         if not fresh:
-            super().set_data(path, data, _mode=_mode)  # type: ignore[arg-type]
+            super().set_data(path, data, _mode=_mode)  # type: ignore[arg-type]  # the stub wants a buffer; importlib hands one
 
 
 def _hook(path: str) -> importlib.machinery.FileFinder:

@@ -102,9 +102,10 @@ class Lookup:
         self.flow = self._bind_flow(collected)
         self._defaults = self._merge_defaults()
 
-    def _try(self, call: Callable[[], object]) -> None:
+    def _try(self, call: Callable[..., object], *arguments: object) -> None:
+        """Call, and keep what is wrong for the end."""
         try:
-            call()
+            call(*arguments)
         except UsageError as error:
             self.errors.append(error)
 
@@ -125,7 +126,7 @@ class Lookup:
         bound.options = {option.name: option.default for option in self.around.flow_options.values()}
         if flow is not None:
             for key, value in flow.options.items():
-                self._try(lambda k=key, v=value: self._flow_option(bound, k, v))  # type: ignore[misc]
+                self._try(self._flow_option, bound, key, value)
         return bound
 
     def _flow_option(self, bound: BoundFlow, name: str, value: object) -> None:
@@ -154,8 +155,11 @@ class Lookup:
                             OptionError(f"{where}: {name!r} cannot be a default", remedy="Say it at the task.")
                         )
                     continue
-                self._try(lambda w=where, n=name, v=value: merged.__setitem__(n, self._plugin_option(n, v, w)))  # type: ignore[misc]
+                self._try(self._set_option, merged, name, value, where)
         return merged
+
+    def _set_option(self, options: dict[str, object], name: str, value: object, where: str) -> None:
+        options[name] = self._plugin_option(name, value, where)
 
     def _plugin_option(self, name: str, value: object, where: str) -> object:
         option = self.around.task_options.get(name)

@@ -63,7 +63,7 @@ class Resolver(Binder):
         targets = [self._task(0, name) for name in chosen]
         for declaration in self.layers[0].names.values():
             if is_resource(declaration):
-                self._try(lambda d=declaration: self._resource(d, 0, ()))  # type: ignore[misc]
+                self._try(self._resource, declaration, 0, ())
         for name in self.layers[0].names:
             if not is_resource(self.layers[0].names[name]):
                 self._task(0, name)
@@ -131,7 +131,7 @@ class Resolver(Binder):
                 self.errors.append(error)
         self._queue.clear()
         for given, original in self._stand_ins:
-            self._try(lambda g=given, o=original: self._map_given(g, o))  # type: ignore[misc]
+            self._try(self._map_given, given, original)
         self._stand_ins.clear()
 
     def _bind_task(self, bound: BoundTask, declaration: Declaration, layer: int) -> None:
@@ -164,7 +164,7 @@ class Resolver(Binder):
                 if name in CORE_OPTIONS:
                     options[name] = value
                 else:
-                    self._try(lambda n=name, v=value: options.__setitem__(n, self._plugin_option(n, v, where)))  # type: ignore[misc]
+                    self._try(self._set_option, options, name, value, where)
         bound.options = options
         if not written and not self._says_more:
             return

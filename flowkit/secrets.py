@@ -52,7 +52,8 @@ def _secrets(value: object, seen: set[int]) -> Iterator[object]:
     elif isinstance(value, (list, tuple, set, frozenset)):
         inside = value
     elif hasattr(type(value), "model_fields") or hasattr(type(value), "__dataclass_fields__"):
-        fields: Any = getattr(type(value), "model_fields", None) or type(value).__dataclass_fields__  # type: ignore[attr-defined]
+        kind: Any = type(value)
+        fields = getattr(kind, "model_fields", None) or kind.__dataclass_fields__
         inside = [getattr(value, name, None) for name in fields]
     for part in inside:
         yield from _secrets(part, seen)

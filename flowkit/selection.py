@@ -250,7 +250,7 @@ def axis_filters(graph: Graph, selection: Selection) -> dict[Axis, Callable[[str
         for axis in task.axes:
             by_axis.setdefault(axis, []).append(_one_axis(task, wanted) if len(task.axes) == 1 else _anything)
     return {
-        axis: lambda name, tests=tests: any(test(name) for test in tests)  # type: ignore[misc]
+        axis: _any_of(tests)
         for axis, tests in by_axis.items()
         if axis not in blocked
     }
@@ -281,7 +281,7 @@ def element_wants(graph: Graph, selection: Selection) -> dict[BoundTask, Callabl
             else:
                 asked[upstream] += [_as_user(task, upstream, test) for test in asked[task]]
     return {
-        task: lambda name, tests=tuple(tests): any(test(name) for test in tests)  # type: ignore[misc]
+        task: _any_of(tests)
         for task, tests in asked.items()
         if task.axes and task not in whole
     }
@@ -294,6 +294,11 @@ def _as_user(user: BoundTask, task: BoundTask, wanted: Callable[[str], bool]) ->
 
 def _one_axis(task: BoundTask, wanted: Callable[[str], bool]) -> Callable[[str], bool]:
     return lambda element: wanted(f"{task.name}[{element}]")
+
+
+def _any_of(tests: Sequence[Callable[[str], bool]]) -> Callable[[str], bool]:
+    """Return whether any of some tests holds, as one test."""
+    return lambda name: any(test(name) for test in tests)
 
 
 def _anything(element: str) -> bool:

@@ -501,10 +501,8 @@ def run(
     )
     try:
         session.configure(flags)
-        as_file = isinstance(params, (str, Path))
         sources = session.prepare(
-            lambda: Sources(given=None if as_file else params, file=params if as_file else None),  # type: ignore[arg-type]
-            override,
+            lambda: Sources(file=params) if isinstance(params, (str, Path)) else Sources(given=params), override
         )
         return session.execute(params=sources, keep=keep)
     finally:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from flowkit.graph import Edge, Graph
+from flowkit.graph import Edge
 from flowkit.scheduler.again import Again
 from flowkit.scheduler.books import definition, wait_for
 from flowkit.scheduler.commands import (
@@ -54,30 +54,6 @@ class Scheduler(Again):
         maxfail: After so many failures nothing new starts; None for no such bound.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        *,
-        slots: int = 1,
-        limits: Mapping[str, int | tuple[int, float]] | None = None,
-        maxfail: int | None = None,
-    ) -> None:
-        super().__init__(graph, slots=slots, limits=limits, maxfail=maxfail)
-        self._handlers: dict[type, Callable[[Any], None]] = {
-            RunStarted: self._on_run_started,
-            AttemptStarted: self._on_attempt_started,
-            NodeSucceeded: self._on_succeeded,
-            NodeFailed: self._on_failed,
-            NodeSkipped: self._on_skipped,
-            NodePutBack: self._on_put_back,
-            NodeCancelled: self._on_cancelled,
-            InputsMissing: self._on_inputs_missing,
-            ValueLost: self._on_value_lost,
-            Expanded: self._on_expanded,
-            StopRequested: self._on_stop,
-            Tick: self._on_tick,
-        }
-
     def handle(self, event: Event) -> list[Command]:
         """Take in one event and return what follows from it, in order."""
         self._now = event.at
@@ -85,7 +61,7 @@ class Scheduler(Again):
         if type(event) is NodeSucceeded:
             self._on_succeeded(event)
         else:
-            self._handlers[type(event)](event)
+            _HANDLERS[type(event)](self, event)
         if self._ended or self._completing or self._unlocked:
             self._propagate()
         if self.capacity.free > 0:
@@ -280,3 +256,20 @@ class Scheduler(Again):
             node.serial += 1
             running[node] = None
             out.append(Start(node))
+
+
+#: Event → what takes it in.
+_HANDLERS: dict[type, Callable[[Any, Any], None]] = {
+    RunStarted: Scheduler._on_run_started,
+    AttemptStarted: Scheduler._on_attempt_started,
+    NodeSucceeded: Scheduler._on_succeeded,
+    NodeFailed: Scheduler._on_failed,
+    NodeSkipped: Scheduler._on_skipped,
+    NodePutBack: Scheduler._on_put_back,
+    NodeCancelled: Scheduler._on_cancelled,
+    InputsMissing: Scheduler._on_inputs_missing,
+    ValueLost: Scheduler._on_value_lost,
+    Expanded: Scheduler._on_expanded,
+    StopRequested: Scheduler._on_stop,
+    Tick: Scheduler._on_tick,
+}

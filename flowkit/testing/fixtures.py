@@ -7,6 +7,7 @@ changes what hangs off it. A task that is mapped over one list gives all its ele
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,7 @@ def fixtures_of(target: str, prefix: str = "") -> ModuleType:
         for name, parameter in found.items():
             made.setdefault(name, ([], _value_of(name, parameter.default), f"Parameter {name} of {target}."))
     for name, value in given.items():
-        made.setdefault(name, ([], lambda _, value=value: value(()), f"A list of {target}."))  # type: ignore[misc]
+        made.setdefault(name, ([], partial(_given_of, value), f"A list of {target}."))
     module = ModuleType(f"flowkit_tasks_{prefix}")
     module.__doc__ = f"Fixtures of {target}."
     for name, (needs, call, doc) in made.items():
@@ -60,6 +61,10 @@ def fixtures_of(target: str, prefix: str = "") -> ModuleType:
 
 def _doc(declaration: Any) -> str:
     return str(getattr(declaration, "doc", "") or "A task.")
+
+
+def _given_of(given: Callable[[object], object], _request: object) -> object:
+    return given(())
 
 
 def _value_of(name: str, default: object) -> Callable[[dict[str, Any]], Any]:

@@ -222,7 +222,7 @@ class Fingerprinter:
     def _part(self, node: Node, bound: str) -> Part:
         part = self._parts.get(id(node))
         if part is None or part.bound != bound:
-            kind: Kind = node.kind  # type: ignore[assignment]
+            kind: Kind = node.kind  # type: ignore[assignment]  # the walkers use the words of Kind
             name = node.name.replace(".<locals>", "")
             part = Part(node.hash, kind, name, self._shown(node.file), node.line, bound)
             if node.kind != "body":

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ class Storage:
         """Read what the flows' last runs left."""
         self._locks = Ranges(self.folder / "locks", run=run.id)
         for flow in run.graph.flows:
-            self._known.update(self._try(lambda p=flow.path: self.traces.load_all(p), {}))  # type: ignore[misc]
+            self._known.update(self._try(partial(self.traces.load_all, flow.path), {}))
 
     def _try(self, call: Callable[[], Any], otherwise: Any) -> Any:
         if not self.works:
@@ -320,8 +321,9 @@ class Storage:
         if self._writer is not None:
             self._writer.close()
             self._try(self._remember_code, None)
-        if self._memo is not None and self._memo.changed and self.works and (self._writer or self._known):
-            self._try(lambda: self.traces.remember("source", {"all": self._memo.to_json()}), None)  # type: ignore[union-attr]
+        memo = self._memo
+        if memo is not None and memo.changed and self.works and (self._writer or self._known):
+            self._try(lambda: self.traces.remember("source", {"all": memo.to_json()}), None)
         if files.facts != self._file_memo and self.works and (self._writer or self._known):
             text = json.dumps([asdict(fact) for fact in files.facts.values()])
             self._try(lambda: self.traces.remember("files", {"all": text}), None)

@@ -21,15 +21,15 @@ class Debugger:
         error = attempt.error
         if attempt.kind not in KINDS or attempt.again or error is None or attempt.final:
             return
-        import pdb  # noqa: T100
+        import pdb  # noqa: T100 - what --pdb is for
 
         place = _innermost_of_user(error.__traceback__, attempt)
         if place is None:
             return
         for section in attempt.sections or ():
-            print(f"--- {section.title} ---", *section.lines, sep="\n")  # noqa: T201
-        print(f">>> {attempt.full_id} failed, attempt {attempt.number}")  # noqa: T201
-        print("".join(traceback.format_exception_only(error)), end="")  # noqa: T201
+            print(f"--- {section.title} ---", *section.lines, sep="\n")  # noqa: T201 - said to whoever sits at the debugger
+        print(f">>> {attempt.full_id} failed, attempt {attempt.number}")  # noqa: T201 - said to whoever sits at the debugger
+        print("".join(traceback.format_exception_only(error)), end="")  # noqa: T201 - said to whoever sits at the debugger
         sys.stdout.flush()
         debugger = pdb.Pdb()
         debugger.reset()

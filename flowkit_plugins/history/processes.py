@@ -45,8 +45,8 @@ def _started_by_ps(pid: int) -> str:  # pragma: no cover - where there is no /pr
     import subprocess
 
     try:
-        found = subprocess.run(  # noqa: S603
-            ["ps", "-o", "lstart=", "-p", str(pid)],  # noqa: S607
+        found = subprocess.run(  # noqa: S603 - a fixed command and a number
+            ["ps", "-o", "lstart=", "-p", str(pid)],  # noqa: S607 - where ps is differs between systems
             capture_output=True,
             text=True,
             check=False,

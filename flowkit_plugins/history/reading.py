@@ -135,7 +135,7 @@ class History:
 
     # Runs
 
-    def run(self, id: str) -> RunRow | None:  # noqa: A002
+    def run(self, id: str) -> RunRow | None:  # noqa: A002 - the word users know
         """Return the run with exactly that id."""
         return next(iter(self._runs("WHERE id = ?", (id,))), None)
 

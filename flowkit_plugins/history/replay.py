@@ -27,7 +27,7 @@ from flowkit.settings import PREFIX
 def stored(file: str, name: str) -> Any:
     """Return an input that was too large or too special to be written out, from beside the test ``file``."""
     with open(Path(file).with_suffix(".inputs"), "rb") as opened:
-        return pickle.load(opened)[name]  # noqa: S301
+        return pickle.load(opened)[name]  # noqa: S301 - `flowkit repro` wrote it beside the test that reads it
 
 
 def secret(name: str) -> Any:

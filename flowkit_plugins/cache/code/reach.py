@@ -245,7 +245,7 @@ class Reach:
             yield from self.targets(label, value.__func__, (value, label))
             yield from self.targets(f"{label}.__self__", value.__self__, (value, "__self__"))
         elif self._wraps(value):
-            yield from self.targets(label, value.__wrapped__, home)  # type: ignore[attr-defined]
+            yield from self.targets(label, value.__wrapped__, home)  # type: ignore[attr-defined]  # _wraps looked
         else:
             key = (id(home[0]), home[1])
             if key not in self._nodes:

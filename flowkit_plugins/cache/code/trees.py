@@ -105,7 +105,7 @@ def _open(node: Any, cls: type, table: _Fields) -> tuple[str, list[Any]]:
     head = [cls.__name__]
     inner: list[Any] = []
     fields = table.get(cls)
-    for name in cls._fields if fields is None else fields:  # type: ignore[attr-defined]
+    for name in cls._fields if fields is None else fields:  # type: ignore[attr-defined]  # every syntax node's class has it
         value = getattr(node, name, None)
         if value is None or value == []:
             continue
