@@ -395,7 +395,20 @@ def requested_plugins(arguments: Sequence[str]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: run a command, print what is wrong, exit with the code for it."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    _collect_less_often()
     sys.exit(_guarded(arguments))
+
+
+def _collect_less_often() -> None:
+    """Have the garbage collector look after 20,000 new objects, not 700, unless told otherwise.
+
+    A run keeps what it makes: nodes, reports, syntax trees. Looking through them again and again
+    took a fifth of the time of 10,000 nodes. This process is ours; ``flowkit.run()`` leaves the
+    caller's collector alone.
+    """
+    youngest, *older = gc.get_threshold()
+    if 0 < youngest <= 2_000:
+        gc.set_threshold(20_000, *older)
 
 
 def _guarded(arguments: Sequence[str]) -> int:

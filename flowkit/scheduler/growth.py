@@ -67,7 +67,8 @@ class Growth(Endings):
         for axis_state, pick, takes in state.sources:
             if takes:
                 self.states[axis_state.axis.source].nodes[project(coords, pick)].holders += 1
-        node.holders = sum([user.expanding for user in state.users])
+        if state.users:
+            node.holders = sum([user.expanding for user in state.users])
         if state.fallback is not None or task.is_fallback:
             waiting += self._stand_by(state, node)
         for axis_state in state.expands:

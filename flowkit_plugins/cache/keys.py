@@ -47,7 +47,6 @@ class TaskPlan:
         shown: Argument → (digest, how it looks) of its parameters, and of its resources'.
         said: Option → how it looks, of those that count.
         files: Argument → the files that its value stands for.
-        prefix: A hash object fed with ``fixed``.
         simple: The key is the same for all nodes (there is one).
         unsure: Some argument has no content, so that equal keys do not mean equal inputs.
     """
@@ -57,11 +56,12 @@ class TaskPlan:
     code: Fingerprint
     fixed: str
     shown: dict[str, tuple[str, str]]
-    prefix: Any
     simple: bool
     unsure: bool = False
     said: dict[str, str] = field(default_factory=dict)
     files: dict[str, tuple[FileFact, ...]] = field(default_factory=dict)
+    prefix: Any = None
+    """A hash object fed with ``fixed``, once it was asked for."""
     stored: str = ""
     """What :func:`stored_parts` begins with, once it was asked for."""
 
@@ -137,7 +137,7 @@ class Keys:
             never = "it asks for `run`"
         version = options.get("version")
         texts = [VERSION, task.name, code.hex, self._environment, str(version)]
-        plan = TaskPlan(policy, never, code, "", {}, None, simple=not task.edges and not task.elements)
+        plan = TaskPlan(policy, never, code, "", {}, simple=not task.edges and not task.elements)
         if version is not None:
             plan.said["version"] = str(version)
         if self._environment:
@@ -153,7 +153,6 @@ class Keys:
         if task.resources:
             self._add_resources(plan, task, texts)
         plan.fixed = "\0".join(texts)
-        plan.prefix = hashlib.sha256(plan.fixed.encode("utf-8", "surrogatepass"))
         return plan
 
     def _add_parameters(self, plan: TaskPlan, task: BoundTask, texts: list[str]) -> None:
@@ -236,9 +235,8 @@ class Keys:
             Uncertain: An argument cannot be counted: the node runs.
         """
         if plan.simple:
-            return plan.prefix.hexdigest()[:40], {}
+            return hashed(plan.fixed), {}
         counted: dict[str, str] = {}
-        state = plan.prefix.copy()
         if plan.policy is not None and plan.policy.key is not None:
             counted["key"] = self._own_key(plan.policy, inputs)
         else:
@@ -247,6 +245,9 @@ class Keys:
                     counted[edge.argument] = self._argument(edge, nodes, inputs)
             for element, source, index in inputs.elements:
                 counted["+".join(element.arguments)] = self.element(element.axis, source, index, inputs)
+        if plan.prefix is None:
+            plan.prefix = hashlib.sha256(plan.fixed.encode("utf-8", "surrogatepass"))
+        state = plan.prefix.copy()
         state.update("".join([f"\0{name}={counted[name]}" for name in sorted(counted)]).encode())
         return state.hexdigest()[:40], counted
 

@@ -24,25 +24,21 @@ def explain(
 
     Args:
         before: The parts of the last key, as they were stored.
-        code_before: Its pieces of code; None if they were not kept.
+        code_before: Its pieces of code; None if it had but its own.
         plan: What is the same for all nodes of the task.
         counted: What each argument from above counts as now.
         code_now: The pieces of code that count now.
         root: Files below it are named relative to it.
     """
     if before.get("code") != plan.code.hex:
-        said = explain_code(code_before, code_now) if code_before else _own_code(code_now)
-        return said or "code changed"
+        if code_before is None:  # it reached nothing: that is not kept
+            return f"code of `{code_now[BODY].name}` changed"
+        return explain_code(code_before, code_now) or "code changed"
     return (
         _options(before.get("said", {}), plan.said)
         or _parameters(before, plan, root)
         or _inputs(before.get("up", {}), counted)
     )
-
-
-def _own_code(now: Mapping[str, Part]) -> str | None:
-    """Return what to say where the code before reached nothing (so that it was not kept)."""
-    return f"code of `{now[BODY].name}` changed" if list(now) == [BODY] else None
 
 
 def _options(before: Mapping[str, str], now: Mapping[str, str]) -> str | None:

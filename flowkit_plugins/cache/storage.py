@@ -277,7 +277,8 @@ class Storage:
         if trace is not None:
             self._fresh[trace.key] = trace
             self._known.pop(trace.key, None)
-        self._code_made[code.hex] = code
+        if len(code.parts) > 1:  # what reaches nothing is explained by its hash alone
+            self._code_made[code.hex] = code
         if self._writer is None:
             with self._opening:  # several workers keep their first result at once
                 if self._writer is None:

@@ -54,17 +54,18 @@ def plain_hash(reach: Reach, function: FunctionType) -> str | None:
     The same hash as :func:`grow_function` finds, for a fraction of the time: most tasks of a flow
     with thousands are such.
     """
-    if takes(function):
-        return None
     code = function.__code__
-    source = reach.source(code.co_filename)
-    syntax = source.function(code) if source else None
-    if syntax is None:
+    if code.co_names or takes(function):  # the first says it of most
         return None
-    for decorator in syntax.decorators:
-        if not reach.of_flowkit(decorator.names[0], function.__globals__):
+    source = reach.source(code.co_filename)
+    found = source.body(code) if source else None
+    if found is None:
+        return None
+    body, decorators = found
+    for name in decorators:
+        if not reach.of_flowkit(name, function.__globals__):
             return None
-    return syntax.body
+    return body
 
 
 def add_code(reach: Reach, growth: Growth, function: FunctionType) -> None:

@@ -117,8 +117,8 @@ class Module:
         self._scopes[prefix] = found
         for body, method in self._bodies(prefix):
             for node in _statements(body):
-                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                    name = prefix + node.name
+                if node.__class__ in _DEFINITIONS:
+                    name = prefix + node.name  # type: ignore[attr-defined]  # the line before looked
                     found.append((name, node, method))
                     self._functions[name, _first_line(node)] = (node, method)
 
@@ -152,13 +152,6 @@ def function_syntax(node: Def, *, method: bool) -> FunctionSyntax:
 
     """
     args = node.args
-    shape = [
-        " ".join([arg.arg for arg in args.posonlyargs]),
-        " ".join([arg.arg for arg in args.args]),
-        args.vararg.arg if args.vararg else "",
-        " ".join([arg.arg for arg in args.kwonlyargs]),
-        args.kwarg.arg if args.kwarg else "",
-    ]
     # How many have a default is input, like its value; a caller sees it through ``defaults``.
     defaults = ""
     if args.defaults or any(args.kw_defaults):
@@ -166,15 +159,38 @@ def function_syntax(node: Def, *, method: bool) -> FunctionSyntax:
         texts += [text(value, LOOSE) if value else "" for value in args.kw_defaults]
         defaults = fold("defaults", *texts)
     if isinstance(node, ast.Lambda):
-        written = fold("Lambda", *shape, text(node.body, LOOSE))
+        written = fold("Lambda", *_shape(args), text(node.body, LOOSE))
         return FunctionSyntax(written, defaults=defaults)
-    body = text(ast.Module(body=node.body, type_ignores=[]), LOOSE)
-    decorators = [
-        Decorator(fold("decorator", text(value, LOOSE)), [_callee(value), *_mentioned(value)])
-        for value in node.decorator_list
-    ]
-    hashed = fold(node.__class__.__name__, *shape, body)
+    hashed = fold(node.__class__.__name__, *_shape(args), text(node.body, LOOSE))
+    decorators = [_decorator(value) for value in node.decorator_list]
     return FunctionSyntax(hashed, decorators, _hints(node), defaults, method)
+
+
+def _shape(args: ast.arguments) -> Sequence[str]:
+    """Return the names of arguments, by kind."""
+    if not (args.posonlyargs or args.vararg or args.kwonlyargs or args.kwarg):
+        return ("", " ".join([arg.arg for arg in args.args]), "", "", "")
+    return (
+        " ".join([arg.arg for arg in args.posonlyargs]),
+        " ".join([arg.arg for arg in args.args]),
+        args.vararg.arg if args.vararg else "",
+        " ".join([arg.arg for arg in args.kwonlyargs]),
+        args.kwarg.arg if args.kwarg else "",
+    )
+
+
+#: Thousands of tasks have the one decorator ``@task``.
+_plain_decorators: dict[str, Decorator] = {}
+
+
+def _decorator(value: ast.expr) -> Decorator:
+    if value.__class__ is not ast.Name:
+        return Decorator(fold("decorator", text(value, LOOSE)), [_callee(value), *_mentioned(value)])
+    name: str = value.id  # type: ignore[attr-defined]  # the line before looked
+    known = _plain_decorators.get(name)
+    if known is None:
+        known = _plain_decorators[name] = Decorator(fold("decorator", text(value, LOOSE)), [name])
+    return known
 
 
 def names(*nodes: ast.AST) -> Iterator[str]:
@@ -208,7 +224,7 @@ def _hints(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     args = node.args
     every = [*args.posonlyargs, *args.args, *args.kwonlyargs]
     every += [arg for arg in (args.vararg, args.kwarg) if arg]
-    if node.returns is None and not any(arg.annotation for arg in every):
+    if node.returns is None and not any([arg.annotation for arg in every]):
         return ""
     texts = [f"{arg.arg}={text(arg.annotation, STRICT)}" for arg in every if arg.annotation]
     texts += [text(value, STRICT) for value in getattr(node, "type_params", ())]
@@ -243,11 +259,14 @@ def _quoted(hint: ast.expr) -> Iterator[str]:
                 continue
 
 
+_DEFINITIONS = frozenset({ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef})
+
+
 def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
     """Yield the statements of one scope in order, those under ``if``, ``try`` and so on too."""
     for node in body:
         yield node
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        if node.__class__ not in _DEFINITIONS:
             for name in ("body", "handlers", "cases", "orelse", "finalbody"):
                 inner = getattr(node, name, None)
                 if isinstance(inner, list):
@@ -255,8 +274,9 @@ def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
 
 
 def _first_line(node: ast.AST) -> int:
-    lines: list[int] = [value.lineno for value in getattr(node, "decorator_list", ())]
-    return min([*lines, getattr(node, "lineno", 0)])
+    decorators = node.decorator_list  # type: ignore[attr-defined]  # functions and classes have it
+    line: int = decorators[0].lineno if decorators else node.lineno  # type: ignore[attr-defined]  # likewise
+    return line
 
 
 def _nameless(node: ast.ClassDef) -> ast.ClassDef:

@@ -55,11 +55,11 @@ STRICT = _table(hints=True)
 LOOSE = _table(hints=False)
 
 
-def text(root: ast.AST, table: _Fields) -> str:
+def text(root: ast.AST | list[ast.stmt], table: _Fields) -> str:
     """Return a tree as text: one line per node, in pre-order.
 
     Args:
-        root: Any node.
+        root: Any node; or the statements of a body, which count as a module of them.
         table: The fields that count, by class: ``STRICT``, or ``LOOSE`` for the inside of a
             function, where hints run nothing. A class or a decorated function in there is strict
             again: whoever made it may look at its hints.
@@ -67,7 +67,13 @@ def text(root: ast.AST, table: _Fields) -> str:
     """
     lines: list[str] = []
     # A stack of our own: a sum of 2,000 terms is a tree 2,000 deep.
-    stack: list[Any] = [root]
+    stack: list[Any]
+    if root.__class__ is list:
+        stack = [part for part in root if not _idle(part)]  # type: ignore[union-attr]  # the line before looked
+        lines.append(f"Module body*{len(stack)}" if stack else "Module")
+        stack.reverse()
+    else:
+        stack = [root]
     while stack:
         node = stack.pop()
         cls = node.__class__
@@ -82,6 +88,13 @@ def text(root: ast.AST, table: _Fields) -> str:
             lines.append(node)
         elif node is None:
             lines.append("None")
+        elif cls is ast.Return:
+            value = node.value
+            if value is None:
+                lines.append("Return")
+            else:
+                lines.append("Return value")
+                stack.append(value)
         elif table is LOOSE and (
             cls is ast.ClassDef or (cls in _DEFS and node.decorator_list and node is not root)
         ):
@@ -102,38 +115,38 @@ def _open(node: Any, cls: type, table: _Fields) -> tuple[str, list[Any]]:
     if cls is ast.JoinedStr:
         parts = list(_merged(node.values))
         return f"JoinedStr {len(parts)}", parts
-    head = [cls.__name__]
+    head = cls.__name__
     inner: list[Any] = []
     fields = table.get(cls)
     for name in cls._fields if fields is None else fields:  # type: ignore[attr-defined]  # every syntax node's class has it
         value = getattr(node, name, None)
-        if value is None or value == []:
+        if value is None:
             continue
         kind = value.__class__
         if kind is list:
             if name in _BODIES:
                 value = [part for part in value if not _idle(part)]
             if value:
-                head.append(f"{name}*{len(value)}")
+                head += f" {name}*{len(value)}"
                 inner += value
         elif kind is str or kind is int or kind is bool:
             # A bool is that of ``case True:``.
-            head.append(f"{name}={value}")
+            head += f" {name}={value}"
         elif name == "format_spec" and not node.format_spec.values:
             continue
         elif cls is ast.AnnAssign and name == "annotation" and table is LOOSE and node.simple:
             # ``x: int = 1`` in a function evaluates no hint.
             continue
         else:
-            head.append(name)
+            head += f" {name}"
             inner.append(value)
-    return " ".join(head), inner
+    return head, inner
 
 
 def _idle(statement: ast.AST) -> bool:
-    return statement.__class__ is ast.Pass or (
-        statement.__class__ is ast.Expr
-        and getattr(statement, "value", None).__class__ is ast.Constant
+    cls = statement.__class__
+    return cls is ast.Pass or (
+        cls is ast.Expr and getattr(statement, "value", None).__class__ is ast.Constant
     )
 
 
