@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,14 +22,13 @@ from flowkit.errors import (
 )
 from flowkit.hookspecs import Flag
 from flowkit.plugins import Plugins
-from flowkit.runner import Runner
+from flowkit.process import Signals, collect_less_often
 from flowkit.session import Session
 
 if TYPE_CHECKING:
     from flowkit.planning import Decision
 
 OK, FAILED, INTERRUPTED, INTERNAL, USAGE, NOTHING = range(6)
-KILLED = 130
 
 _FLAGS_OF_CORE: list[click.Parameter] = [
     click.Argument(["targets"], nargs=-1, metavar="TARGET...", required=False),
@@ -211,7 +207,7 @@ def run_command(targets: Sequence[str], given: Mapping[str, Any]) -> int:
     as_json = planning and (flags.pop("as_json", False) or flags.pop("json", False))
     command = shlex.join(["flowkit", *sys.argv[1:]])
     session: Session | None = None
-    handler = _Signals()
+    handler = Signals()
     try:
         session = open_session(targets, plugins, command=command)
         session.configure(flags)
@@ -271,49 +267,6 @@ def open_session(targets: Sequence[str], plugins: Sequence[str] = (), *, command
     root = context.find_root().command if context is not None else None
     loaded = root.plugins if isinstance(root, _Group) else None  # they need not be loaded twice
     return Session(targets, plugin_requests=plugins, out=sys.stdout, command=command, plugins=loaded)
-
-
-class _Signals:
-    """Ctrl-C and SIGTERM while a run goes on: the first stops it in order, the second kills."""
-
-    def __init__(self) -> None:
-        self._before: dict[int, Any] = {}
-        self._pressed = False
-
-    def install(self, runner: Runner) -> None:
-        """Take the signals for a run that is about to start."""
-        import threading
-
-        gc.freeze()  # what is there now stays: collections look at what the run makes
-
-        if threading.current_thread() is not threading.main_thread():
-            return
-
-        def stop() -> None:
-            runner.interrupt()
-
-        def on_signal(number: int, frame: object) -> None:
-            if self._pressed:
-                os.write(2, b"\nkilled: nothing was torn down\n")
-                for call in runner.run.last_words:
-                    with contextlib.suppress(Exception):
-                        call()
-                os._exit(KILLED)
-            self._pressed = True
-            # Not here: the handler may have interrupted this thread while it held the run's lock.
-            threading.Thread(target=stop, name="flowkit-interrupt", daemon=True).start()
-            signalled = getattr(runner.executor, "signalled", None)
-            if signalled is not None:  # only an executor that calls tasks in this very thread has it
-                signalled()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, on_signal)
-
-    def remove(self) -> None:
-        """Give the signals back."""
-        gc.unfreeze()
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
 
 def _tasks_command() -> click.Command:
@@ -395,20 +348,8 @@ def requested_plugins(arguments: Sequence[str]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: run a command, print what is wrong, exit with the code for it."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    _collect_less_often()
+    collect_less_often()
     sys.exit(_guarded(arguments))
-
-
-def _collect_less_often() -> None:
-    """Have the garbage collector look after 20,000 new objects, not 700, unless told otherwise.
-
-    A run keeps what it makes: nodes, reports, syntax trees. Looking through them again and again
-    took a fifth of the time of 10,000 nodes. This process is ours; ``flowkit.run()`` leaves the
-    caller's collector alone.
-    """
-    youngest, *older = gc.get_threshold()
-    if 0 < youngest <= 2_000:
-        gc.set_threshold(20_000, *older)
 
 
 def _guarded(arguments: Sequence[str]) -> int:

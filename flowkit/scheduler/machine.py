@@ -69,7 +69,7 @@ class Scheduler(Again):
             while self._ended:  # instead of starting, having lost what they were to be called with
                 self._propagate()
                 self._start_ready()
-        if self._parked or self._deadlines or self.capacity.next_return is not None:
+        if self._parked or self._deadlines or self.capacity.returns:
             self._set_alarm()
         if not self.open and not self.finished:
             self.finished = True

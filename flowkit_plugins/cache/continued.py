@@ -40,11 +40,13 @@ class Continued:
         self._before: Continuation | None = None
         self._keys: dict[Node, tuple[str, dict[str, str]]] = {}
         self.stores = False
+        self.active = False  #: whether there is a run that is continued
 
     def begin(self, run: str) -> None:
         """Get ready, as run ``run``: by now all plugins have said what they offer."""
         self._run = run
         self._before = self._services.get(Continuation)
+        self.active = self._before is not None
         self.stores = Needs in self._services
 
     def keeps(self, node: Node, key: str) -> bool:

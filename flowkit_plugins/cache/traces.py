@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -109,10 +108,10 @@ class Traces:
 
     def __init__(self, file: Path, *, timeout: float = 30.0) -> None:
         self.file = file
-        self._log = f"{file}-wal"
         self._timeout = timeout
         self._future = False
         self._reader: sqlite3.Connection | None = None
+        self._opened = 0
         self._writer: sqlite3.Connection | None = None
         self._reading = threading.Lock()
         self._writing = threading.Lock()
@@ -172,16 +171,12 @@ class Traces:
     def stamp(self) -> tuple[int, int] | None:
         """Return what changes with each commit, of whichever process; None where there is nothing.
 
-        It is the state of the log, so one that is rewritten within a tick of the file system's
-        clock may be taken for the old.
+        Size and time of the log will not do: it is written before the commit is there for readers,
+        so that who looks in between takes the new log for what it has read.
         """
-        for name in (self._log, self.file):
-            try:
-                found = os.stat(name)
-            except OSError:
-                continue
-            return found.st_mtime_ns, found.st_size
-        return None
+        found = self._select("PRAGMA data_version")
+        # The number is the connection's own: another one may begin with the same.
+        return (self._opened, found[0][0]) if found else None
 
     @property
     def foreign(self) -> bool:
@@ -273,6 +268,7 @@ class Traces:
         ((version,),) = connection.execute("PRAGMA user_version").fetchall()
         if version == SCHEMA:
             self._reader = connection
+            self._opened += 1
             return True
         # 0: somebody is making the tables right now.
         self._future = version != 0

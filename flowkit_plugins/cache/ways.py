@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowkit_plugins.cache.reuse import Reuse
+    from flowkit_plugins.cache.keeping import Keeping
     from flowkit_plugins.cache.traces import Trace
 
 
@@ -14,7 +14,7 @@ class Stored:
 
     __slots__ = ("_reuse", "_trace")
 
-    def __init__(self, reuse: Reuse, trace: Trace) -> None:
+    def __init__(self, reuse: Keeping, trace: Trace) -> None:
         self._reuse = reuse
         self._trace = trace
 
@@ -31,7 +31,7 @@ class Held:
 
     __slots__ = ("_key", "_reuse", "_value")
 
-    def __init__(self, reuse: Reuse, key: str, value: object) -> None:
+    def __init__(self, reuse: Keeping, key: str, value: object) -> None:
         self._reuse = reuse
         self._key = key
         self._value = value

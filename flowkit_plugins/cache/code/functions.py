@@ -58,13 +58,13 @@ def plain_hash(reach: Reach, function: FunctionType) -> str | None:
     if code.co_names or takes(function):  # the first says it of most
         return None
     source = reach.source(code.co_filename)
-    found = source.body(code) if source else None
+    found = source.known(code) if source else None
     if found is None:
         return None
-    body, decorators = found
-    for name in decorators:
-        if not reach.of_flowkit(name, function.__globals__):
+    for _, names in found[1]:
+        if not reach.of_flowkit(names[0], function.__globals__):
             return None
+    body: str = found[0]
     return body
 
 

@@ -216,20 +216,15 @@ class Source:
 
     def function(self, code: CodeType) -> FunctionSyntax | None:
         """Return the hashes of the function this code was compiled from, if that is certain."""
-        known = self._known(code)
+        known = self.known(code)
         if known is None or known.__class__ is FunctionSyntax:
             found: FunctionSyntax | None = known
             return found
         body, decorators, *rest = known
         return FunctionSyntax(body, [Decorator(*one) for one in decorators], *rest)
 
-    def body(self, code: CodeType) -> tuple[str, list[str]] | None:
-        """Return a function's ``body`` and its decorators' own names: all that plain tasks need."""
-        known = self._known(code)
-        return None if known is None else (known[0], [names[0] for _, names in known[1]])
-
-    def _known(self, code: CodeType) -> Any:
-        """Return what is known of a function: a ``FunctionSyntax``, or one in terms of JSON."""
+    def known(self, code: CodeType) -> Any:
+        """Return the same as :meth:`function`, or a list in its order where the memo had it."""
         if self.verify and not self._proves(code):
             return None
         key = f"{code.co_qualname}:{code.co_firstlineno}"

@@ -69,7 +69,7 @@ def text(root: ast.AST | list[ast.stmt], table: _Fields) -> str:
     # A stack of our own: a sum of 2,000 terms is a tree 2,000 deep.
     stack: list[Any]
     if root.__class__ is list:
-        stack = [part for part in root if not _idle(part)]  # type: ignore[union-attr]  # the line before looked
+        stack = [part for part in root if not _idle(part)]
         lines.append(f"Module body*{len(stack)}" if stack else "Module")
         stack.reverse()
     else:

@@ -61,6 +61,11 @@ class Killed(storage.Storage):
     def __init__(self, *args, **keywords):
         super().__init__(*args, at=at, **keywords)
 
+    def put(self, *args, **keywords):
+        super().put(*args, **keywords)
+        if "KILL_COUNT" in os.environ:  # one group for each result, however slow the disk is
+            self.flush()
+
 storage.Storage = Killed
 run = flowkit.run("m.py", executor=sys.argv[1] if len(sys.argv) > 1 else "inline", p=["no:history", "no:terminal"])
 sys.exit(run.exit_code)
@@ -199,6 +204,33 @@ def test_processes_that_run_a_flow_at_once_compute_each_key_once(flow, count):
         assert "locked" not in errors
     assert sorted(flow.called()) == ["a", "b", "c", "d1", "d2", "d3", "total"]
     assert flow.run()["total"] == 18
+
+
+def test_the_right_to_compute_is_kept_until_the_result_is_on_disk_also_at_the_end_of_the_run(flow, monkeypatch):
+    import shutil
+
+    from flowkit_plugins.cache import storage
+    from flowkit_plugins.cache.ranges import Ranges
+
+    flow.write("import time\n@task\ndef slow(): time.sleep(0.06); return 1")
+    (key,) = [node.key for node in flow.run().report.nodes]
+    shutil.rmtree(flow.root / ".flowkit")
+    taken = []
+
+    class Slow(storage.Storage):
+        def __init__(self, *args, **keywords):
+            super().__init__(*args, at=self._at, **keywords)
+
+        def _at(self, point):
+            if point == "before_record":
+                time.sleep(0.2)  # long enough for the run to come to its end meanwhile
+                other = Ranges(flow.root / ".flowkit" / "locks", run="other")
+                taken.append(other.try_acquire(key) is None)
+                other.close()
+
+    monkeypatch.setattr(storage, "Storage", Slow)
+    assert flow.run().ok
+    assert taken == [True]
 
 
 def test_who_waits_takes_over_when_the_owner_is_killed(flow):

@@ -132,10 +132,10 @@ def test_moving_the_file_is_warm(chain):
 
 
 def test_third_party_versions_count_only_where_it_is_said(chain, monkeypatch):
-    from flowkit_plugins.cache import reuse
+    from flowkit_plugins.cache import keeping
 
     versions = ["numpy 1"]
-    monkeypatch.setattr(reuse, "environment", lambda: versions[0])
+    monkeypatch.setattr(keeping, "environment", lambda: versions[0])
     assert chain.ran() == []
     monkeypatch.setenv("FLOWKIT_CACHE_ENVIRONMENT", "true")
     assert chain.ran() == ["clean", "count", "raw"]

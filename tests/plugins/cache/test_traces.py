@@ -235,3 +235,31 @@ def test_ten_thousand_traces_are_read_in_a_blink(traces):
         assert len(traces.load_all("m.py")) == 10_000
         took.append(time.perf_counter() - started)
     assert min(took) < 0.15  # 35 ms alone on two cores; room for a busy machine
+
+
+def test_the_stamp_changes_with_a_commit_and_not_before_it(open_traces):
+    traces, other = open_traces(), open_traces()
+    assert traces.stamp() is None
+    other.commit([trace("a")])
+    before = traces.stamp()
+    assert before is not None and traces.stamp() == before
+    with raw(traces) as connection:
+        connection.isolation_level = None
+        connection.execute("PRAGMA cache_size = 5")  # so that the log grows while the transaction is open
+        log = traces.file.with_name("traces.db-wal")
+        size = log.stat().st_size
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany("INSERT INTO pins VALUES (?, ?)", [(f"k{i}", "x" * 900) for i in range(300)])
+        assert log.stat().st_size > size
+        assert traces.stamp() == before, "who reads now sees nothing new, and would miss it for good"
+        connection.execute("COMMIT")
+    assert traces.stamp() != before
+
+
+def test_no_two_connections_have_one_stamp(open_traces):
+    traces, other = open_traces(), open_traces()
+    other.commit([trace("a")])
+    before = traces.stamp()
+    traces.close()
+    other.commit([trace("b")])
+    assert traces.stamp() != before
