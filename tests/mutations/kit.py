@@ -10,6 +10,7 @@ from flowkit.testing.checks import Violation
 from flowkit.testing.dags import dags
 from flowkit.testing.faultplans import Fault, Plan
 from flowkit.testing.sandbox import Case
+from flowkit.testing.schedulechecks import scheduled_flows
 from flowkit.testing.subject import flow
 
 #: How many cases of each property are the kit's default budget.
@@ -97,11 +98,12 @@ def changed(dag, data):
 
 
 def over_dags(found, **options):
-    """A ready-made property over random flows."""
+    """A ready-made property over random flows; over flows with a schedule, where it is about that."""
 
     @given(st.data())
     def test(data):
-        subject = flow(data.draw(dags(**options)).source())
+        scheduled = found.name == "schedule_sane"
+        subject = flow(data.draw(scheduled_flows() if scheduled else dags(**options).map(lambda dag: dag.source())))
         cases = found.cases(subject) if found.cases else subject.cases(found.kinds, max_faults=found.most, min_faults=found.least)
         properties.checked(found, subject, data.draw(cases))
 
