@@ -233,12 +233,13 @@ def _windows(draw: st.DrawFn, tables: Sequence[Timetable], longest: int) -> Case
 
 def _moments(table: Timetable, year: int) -> list[int]:
     """Return what is worth a look, in seconds since 1970: changes of the clocks, and moments that schedules name."""
-    moments = [change.at for change in changes_in(table.zone, year)]
+    moments: list[datetime] = []
     for schedule in table.schedules:
         if isinstance(schedule, At):
             moments += [_shown_at(moment, table.zone) for moment in schedule.moments]
         elif isinstance(schedule, Every) and schedule.start is not None:
             moments.append(_shown_at(schedule.start, table.zone))
+    moments += [change.at for change in changes_in(table.zone, year)]
     return [int((moment - EPOCH).total_seconds()) for moment in moments]
 
 
@@ -252,8 +253,8 @@ def _apart(schedule: Schedule) -> float:
 # Random flows that have a schedule
 
 _ZONES = ("Europe/Paris", "America/New_York", "Australia/Lord_Howe", "America/Santiago", "Africa/Casablanca", "UTC")
-_CRONS = ("30 2 * * *", "0 0 * * *", "0 1,2 * * *", "*/20 * * * *", "15 * * * *", "*/15 0-3 * * *", "45 1 * * 0", "0 */2 * * *", "0,30 1-4 * * *")
-_OTHERS = ('Every("90m")', 'Every("1h", start="2026-03-29T02:30")', 'At(["2026-03-29T02:30", "2026-10-25T02:30", "2026-07-01T12:00"])')
+_CRONS = ("30 2 * * *", "0,30 1-4 * * *", "0 0,1,2,23 * * *", "45 1 * * *", "*/20 * * * *", "15 * * * *", "*/15 0-3 * * *", "0 */2 * * *")
+_OTHERS = ('Every("90m")', 'Every("2h", start="2026-03-29T02:30")', 'At(["2026-03-29T02:30", "2026-10-25T02:30", "2026-07-01T12:00"])')
 
 
 def scheduled_flows() -> st.SearchStrategy[str]:

@@ -98,17 +98,24 @@ def changed(dag, data):
 
 
 def over_dags(found, **options):
-    """A ready-made property over random flows; over flows with a schedule, where it is about that."""
+    """A ready-made property over random flows."""
 
     @given(st.data())
     def test(data):
-        scheduled = found.name == "schedule_sane"
-        subject = flow(data.draw(scheduled_flows() if scheduled else dags(**options).map(lambda dag: dag.source())))
+        subject = flow(data.draw(dags(**options)).source())
         cases = found.cases(subject) if found.cases else subject.cases(found.kinds, max_faults=found.most, min_faults=found.least)
         properties.checked(found, subject, data.draw(cases))
 
     test.__name__ = f"test_{found.name}"
     return test
+
+
+@given(st.data())
+def scheduled(data):
+    """``schedule_sane`` over random schedules, three cases of each: a user's flow gets all of the budget."""
+    subject = flow(data.draw(scheduled_flows()))
+    for _ in range(3):
+        properties.checked(properties.schedule_sane, subject, data.draw(properties.schedule_sane.cases(subject)))
 
 
 TESTS = {"reference": reference, "changed": changed}
@@ -121,6 +128,7 @@ TESTS |= {
     )
     for name, found in properties.PROPERTIES.items()
 }
+TESTS["schedule_sane"] = scheduled
 
 
 def main(name):
