@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from flowkit.errors import FlowError, OptionError, UsageError
 from flowkit.testing.sandbox import Sandbox
 from flowkit_plugins.schedule.timetable import Firing, Timetable, Watch, due, timetable
-from flowkit_plugins.schedule.zones import MOMENT, instant_of, read_zone
+from flowkit_plugins.schedule.zones import MOMENT, instant_of, known, read_zone
 
 if TYPE_CHECKING:
     from flowkit.graph import Graph
@@ -160,13 +160,10 @@ def _tick(firing: Firing, started: datetime) -> Tick:
 
 
 def _instant(moment: Moment, table: Timetable) -> datetime:
-    if isinstance(moment, str):
-        try:
-            moment = datetime.fromisoformat(moment)
-        except ValueError:
-            raise OptionError(
-                f"flowsched: {moment!r} is no time", remedy="Write it like '2026-03-28' or '2026-03-28T12:00'."
-            ) from None
-    return instant_of(moment, table.zone) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
+    try:
+        found = known(datetime.fromisoformat(moment) if isinstance(moment, str) else moment)
+    except ValueError as error:
+        raise OptionError(
+            f"flowsched: {moment!r} is no time: {error}", remedy="Write it like '2026-03-28' or '2026-03-28T12:00'."
+        ) from None
+    return instant_of(found, table.zone) if found.tzinfo is None else found.astimezone(UTC)

@@ -66,7 +66,7 @@ def flowkit_flow_options() -> Sequence[Option]:
         ),
         Option(
             name="timezone",
-            type="the name of a time zone",
+            type="the name of a time zone, or a ZoneInfo",
             help="In which the schedule's times of day are read; UTC if nothing is said.",
             convert=_timezone,
         ),

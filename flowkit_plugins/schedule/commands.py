@@ -122,14 +122,14 @@ def _read(text: str, table: Timetable) -> datetime:
     Raises:
         OptionError: It is no time.
     """
-    from flowkit_plugins.schedule.zones import instant_of
+    from flowkit_plugins.schedule.zones import instant_of, known
 
     try:
-        found = datetime.fromisoformat(text)
+        found = known(datetime.fromisoformat(text))
         return instant_of(found, table.zone) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise OptionError(
-            f"--at {text}: no time",
+            f"--at {text}: no time: {error}",
             known="a time is written as ISO 8601 has it, with an offset or without",
             remedy="Write it like 2026-03-28, 2026-03-28T12:00 or 2026-03-28T12:00+01:00.",
         ) from error

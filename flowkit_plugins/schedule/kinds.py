@@ -20,10 +20,20 @@ from flowkit.durations import seconds, words
 from flowkit.errors import OptionError
 from flowkit_plugins.schedule.expressions import Expression, parse
 from flowkit_plugins.schedule.walls import Walls
-from flowkit_plugins.schedule.zones import MOMENT, Piece, instant, instant_of, pieces, wall
+from flowkit_plugins.schedule.zones import (
+    LAST_YEAR,
+    MOMENT,
+    Piece,
+    instant,
+    instant_of,
+    known,
+    pieces,
+    wall,
+)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FOLDS = ("first", "both")
+_LONGEST = timedelta(days=36525)
 
 
 class Unfit(OptionError, ValueError):
@@ -158,8 +168,8 @@ class Every(Schedule):
     ) -> None:
         with _told("Every", interval, "Write Every('15m'), or Every('1d', start='2026-03-01T06:00')."):
             length = timedelta(seconds=seconds(interval))
-            if length < timedelta(seconds=1):
-                raise ValueError("an interval is at least a second")
+            if not timedelta(seconds=1) <= length <= _LONGEST:
+                raise ValueError("an interval is at least a second, and at most a hundred years")
             begins = None if start is None else _read_time(start)
             _set(self, params=_read_params(params), interval=length, start=begins)
 
@@ -179,13 +189,10 @@ class Every(Schedule):
         count = (after.astimezone(UTC) - origin) // self.interval + 1
         if self.start is not None:
             count = max(count, 0)
-        try:
-            found = origin + count * self.interval
-            while True:
-                yield found
-                found += self.interval
-        except OverflowError:
-            return
+        found = origin + count * self.interval
+        while found.year < LAST_YEAR:
+            yield found
+            found += self.interval
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -281,12 +288,12 @@ def _read_params(params: Mapping[str, object] | None) -> Mapping[str, object]:
 def _read_time(written: object) -> datetime:
     if isinstance(written, str):
         try:
-            return datetime.fromisoformat(written)
+            written = datetime.fromisoformat(written)
         except ValueError:
             raise ValueError(f"{written!r} is no moment; write it like '2026-03-01T06:00'") from None
     if not isinstance(written, datetime):
         raise TypeError(f"a datetime, or text like '2026-03-01T06:00', not {written!r}")
-    return written
+    return known(written)
 
 
 def _instant(moment: datetime, zone: tzinfo) -> datetime:

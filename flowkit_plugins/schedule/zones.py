@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from flowkit.errors import nearest
 
-#: The last year that is looked into: behind it, ``datetime`` ends.
-LAST_YEAR = 9990
+#: The years that schedules know: not far behind, ``datetime`` ends, and with it all that is reckoned here.
+FIRST_YEAR, LAST_YEAR = 1900, 9000
 MOMENT = timedelta(microseconds=1)
 #: How far apart a zone is looked at for changes; no zone ever changed and changed back within so short a time.
 _STRIDE = timedelta(hours=6)
@@ -106,11 +106,22 @@ def _first(low: datetime, high: datetime, zone: tzinfo, before: timedelta) -> da
     return high
 
 
+def known(moment: datetime) -> datetime:
+    """Return a time that schedules can be asked about.
+
+    Raises:
+        ValueError: It lies too far in the past or in the future.
+    """
+    if not FIRST_YEAR <= moment.year < LAST_YEAR:
+        raise ValueError(f"{moment.isoformat()} is not between the years {FIRST_YEAR} and {LAST_YEAR}")
+    return moment
+
+
 def pieces(zone: tzinfo, since: datetime) -> Iterator[Piece]:
     """Return the stretches of one offset from ``since`` on, which is the start of the first."""
     last: Change | None = None
     start, offset = since, offset_at(since, zone)
-    for year in range(max(since.year - 1, 2), LAST_YEAR):
+    for year in range(since.year - 1, LAST_YEAR):
         for change in changes_in(zone, year):
             if change.at > since:
                 yield Piece(start, last, offset, change.at)
@@ -150,13 +161,16 @@ def read_zone(written: object) -> tzinfo | None:
     Raises:
         ValueError, TypeError: There is no such zone.
     """
-    if written is None or isinstance(written, tzinfo):
-        return written
-    if not isinstance(written, str):
-        raise TypeError(f"the name of a time zone, not {written!r}")
+    if written is None:
+        return None
     if written == "UTC":
         return UTC
     import zoneinfo
+
+    if isinstance(written, (timezone, zoneinfo.ZoneInfo)):
+        return written
+    if not isinstance(written, str):
+        raise TypeError(f"the name of a time zone, not {written!r}")
 
     try:
         return zoneinfo.ZoneInfo(written)

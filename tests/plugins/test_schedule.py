@@ -164,7 +164,10 @@ def test_the_time_asked_from_may_have_any_offset():
         (lambda: Every("0s"), "at least a second"),
         (lambda: Every("soon"), "'soon' is no duration"),
         (lambda: Every("1h", start="soon"), "'soon' is no moment"),
+        (lambda: Every("40000d"), "at most a hundred years"),
         (lambda: Every("99999999999d"), "Every"),
+        (lambda: Every("1h", start="1066-10-14"), "between the years 1900 and 9000"),
+        (lambda: At("9999-12-31"), "between the years 1900 and 9000"),
         (lambda: At([]), "the list is empty"),
         (lambda: At("soon"), "'soon' is no moment"),
         (lambda: At([5]), "a datetime, or text"),
@@ -196,8 +199,15 @@ def test_a_zone_that_is_not_there_is_refused_with_the_nearest():
         read_zone("New_York")
     with pytest.raises(ValueError, match="no time zone '../etc/passwd'"):
         read_zone("../etc/passwd")
-    with pytest.raises(TypeError, match="not 5"):
-        read_zone(5)
+    for written in (5, datetime(2026, 1, 1).tzinfo or object()):
+        with pytest.raises(TypeError, match="the name of a time zone"):
+            read_zone(written)
+
+
+def test_a_zone_may_be_a_zone():
+    assert read_zone(PARIS) is PARIS
+    assert read_zone(UTC) is read_zone("UTC") is UTC
+    assert read_zone(None) is None
 
 
 # --- timetables and catching up ---------------------------------------------------------------
@@ -382,6 +392,13 @@ def test_next_after_now_gives_ten(project):
     assert datetime.fromisoformat(lines[0]) > datetime.now(UTC) - timedelta(hours=1)
 
 
+def test_time_ends_before_python_does(project):
+    for options in ("schedule='0 0 * * *', timezone='Europe/Paris'", "schedule=Every('1d')", "schedule='0 0 29 2 *'"):
+        lines, done = following(project, options, "--at", "8999-12-30T12:00")
+        assert done.exit_code == 0
+        assert len(lines) <= 2
+
+
 def test_next_of_a_schedule_that_is_over_says_so(project):
     lines, done = following(project, "schedule=At('2020-01-01')", "--at", "2026-01-01")
     assert lines == []
@@ -394,6 +411,8 @@ def test_next_of_a_schedule_that_is_over_says_so(project):
     [
         ("", (), "shop.py: has no schedule", "flow = Flow(schedule="),
         ("schedule='@daily'", ("--at", "soon"), "--at soon: no time", "Write it like 2026-03-28"),
+        ("schedule='@daily'", ("--at", "0001-01-01"), "between the years 1900 and 9000", "Write it like 2026-03-28"),
+        ("schedule='@daily'", ("--at", "9999-12-31T23:59"), "between the years 1900 and 9000", "Write it like 2026-03-28"),
         ("schedule='@daily'", ("-n", "0"), "'-n'", "--help"),
     ],
 )
