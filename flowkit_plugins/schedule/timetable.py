@@ -35,8 +35,9 @@ class Firing:
         params: Parameter → value, as its schedule says.
         schedule: The schedule that it comes from; the first, if several with equal parameters name
             this time.
-        lane: Which of the flow's sets of parameters it is for, counted from 0. Within a lane, times
-            strictly increase; ``at`` and ``lane`` together name a firing.
+        lane: Which of the timetable's sets of parameters it is for: the position of the first
+            schedule that gives them. Within a lane, times strictly increase. It says nothing
+            outside of this timetable: what is stored of a firing is ``at`` and ``params``.
     """
 
     at: datetime
