@@ -8,6 +8,7 @@
 | ``timeout`` | ``timeout=`` |
 | ``limit`` | ``limit=`` |
 | ``history`` | ``--resume``, ``--lf``, ``--ff``, ``--pdb``, ``flowkit runs``, ``show``, ``logs``, ``why``, ``set``, ``repro`` |
+| ``schedule`` | ``schedule=``, ``timezone=``, ``catchup=`` of a flow, ``flowkit next`` |
 | ``drawing`` | ``flowkit graph`` |
 | ``scaffold`` | ``flowkit new`` |
 | ``testing`` | ``effect=``, ``strategy=``, ``expect=``, ``--faults``, ``flowkit test`` |
@@ -26,6 +27,7 @@ BUILT_IN = (
     "limit",
     "cache",
     "history",
+    "schedule",
     "drawing",
     "scaffold",
     "testing",

@@ -1,12 +1,15 @@
-"""Behaviour tables of Prefect 1: every row is met here, or listed as a difference in the documentation.
+"""Behaviour tables of Prefect 1 and of crons: every row is met here, or listed as a difference in the documentation.
 
 The tables are in ``tests/data/vectors``; the differences in ``docs/reference/differences.md``.
 """
 
+import csv
 import json
 import sys
 import textwrap
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -655,6 +658,64 @@ def kept(wanted: Collected[Success[Any]]) -> list[Any]:
 """)
     assert done["kept"] == row["kept"]
     assert done.ok
+
+
+# Cron: what several crons agree on, and what robfig's (Go) does
+
+
+def cron_next(expression, tz, start):
+    """The first time after ``start``, or what is wrong with the expression."""
+    from flowkit_plugins.schedule import Cron
+
+    try:
+        schedule = Cron(expression)
+    except ValueError as error:
+        return error.problem
+    return next(schedule.instants(cron_time(start), ZoneInfo(tz) if tz else UTC))
+
+
+def cron_time(text):
+    """Times without an offset are of one zone without changes."""
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def robfig():
+    """Text of a row → the row as (expression, zone, start, the time it gives or None)."""
+    tables = json.loads((VECTORS / "cron_robfig.json").read_text())
+    found = {}
+    for row in tables["next"]:
+        expression = row.get("expr5", row["expr6"])
+        expected = row["expected"] and cron_time(row["expected"])
+        found[f"{expression} from {row['start']}"] = (expression, row["tz"], row["start"], expected)
+    for row in tables["fires"]:
+        before = (datetime.fromisoformat(row["time"]) - timedelta(seconds=1)).isoformat()
+        found[f"{row['expr']} at {row['time']}"] = (row["expr"], None, before, (cron_time(row["time"]), row["fires"]))
+    for expression in tables["invalid"]:
+        found[f"{expression} is refused"] = (expression, None, "2026-01-01", None)
+    return found
+
+
+def robfig_differs(row):
+    expression, tz, start, expected = row
+    got = cron_next(expression, tz, start)
+    if isinstance(expected, tuple):
+        return (got == expected[0]) is not expected[1]
+    return not isinstance(got, str) if expected is None else got != expected
+
+
+def test_a_cron_expression_means_what_all_crons_agree_on():
+    with (VECTORS / "cron_agreed.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 762
+    wrong = [row for row in table if cron_next(row["expr"], row["tz"], row["start_exclusive"]) != cron_time(row["expected"])]
+    assert wrong == []
+
+
+def test_a_cron_expression_means_what_it_means_to_robfig_or_is_listed_as_a_difference():
+    table = robfig()
+    assert len(table) > 70
+    assert sorted(text for text, row in table.items() if robfig_differs(row)) == sorted(listed("cron_robfig.json"))
 
 
 # All of them

@@ -38,10 +38,14 @@ def check(
     chosen = [p for p in PROPERTIES.values() if not only or p.name in only]
     count = len(flow.tasks)  # refuses tasks with effects before anything runs
     click.echo(f"{target}: {count} tasks, {len(chosen)} properties, {examples} cases of each\n")
-    failures = [told for found in chosen if (told := _one(found, flow, examples))]
+    idle = {p.name: why for p in chosen if (why := p.nothing(flow))}
+    failures = [told for found in chosen if (told := _one(found, flow, examples, idle.get(found.name, "")))]
     for told in failures:
         click.echo(f"\n{told}")
-    click.echo(f"\n{len(chosen) - len(failures)} hold" + (f", {len(failures)} do not" if failures else ""))
+    counts = [f"{len(chosen) - len(failures) - len(idle)} hold"]
+    counts += [f"{len(failures)} do not"] if failures else []
+    counts += [f"{len(idle)} had nothing to check"] if idle else []
+    click.echo(f"\n{', '.join(counts)}")
     return 1 if failures else 0
 
 
@@ -54,8 +58,11 @@ def _read(text: object) -> object:
         return text
 
 
-def _one(found: Property, flow: FlowUnderTest, examples: int) -> str:
-    """Check one property; return what a violation says, or nothing."""
+def _one(found: Property, flow: FlowUnderTest, examples: int, idle: str) -> str:
+    """Check one property, unless it is idle; return what a violation says, or nothing."""
+    if idle:
+        click.echo(f"  {found.name:<20} {'-':<7} {'':6}  nothing to check: {idle}")
+        return ""
     begun = time.monotonic()
     told = ""
     try:

@@ -49,6 +49,7 @@ class Property:
         kinds: Kinds of faults that are drawn.
         least, most: How many faults.
         cases: Draws cases; from ``kinds`` if it is None.
+        nothing: Says why there is nothing to check of a flow, or nothing; then it holds.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Property:
     least: int = 0
     most: int = 2
     cases: Cases | None = None
+    nothing: Callable[[FlowUnderTest], str] = lambda flow: ""
 
     @property
     def statement(self) -> str:
@@ -195,6 +197,25 @@ def _single_flight(flow: FlowUnderTest, case: Case) -> None:
             raise Violation(f"two runs at once called `{name}` {calls} times", *results)
 
 
+def _schedule_sane(flow: FlowUnderTest, case: Case) -> None:
+    """Due times strictly increase; none is lost or doubled when clocks change, or by an outage or restart."""
+    from flowkit.testing.schedulechecks import schedule_sane as check
+
+    check(flow, case)
+
+
+def _windows(flow: FlowUnderTest) -> st.SearchStrategy[Case]:
+    from flowkit.testing.schedulechecks import windows
+
+    return windows(flow)
+
+
+def _unscheduled(flow: FlowUnderTest) -> str:
+    from flowkit.testing.schedulechecks import unscheduled
+
+    return unscheduled(flow)
+
+
 cache_transparent = Property("cache_transparent", checks.cache_transparent, _HARMLESS)
 deterministic = Property("deterministic", checks.deterministic)
 order_independent = Property("order_independent", checks.order_independent, ("slow",))
@@ -208,8 +229,9 @@ key_injective = Property("key_injective", checks.key_injective, cases=_pairs)
 roundtrip = Property("roundtrip", checks.roundtrip)
 secrets_absent = Property("secrets_absent", checks.secrets_absent, ("fail",))
 single_flight = Property("single_flight", _single_flight, ("crash",), 0, 1)
+schedule_sane = Property("schedule_sane", _schedule_sane, cases=_windows, nothing=_unscheduled)
 
-#: All of them, by name. ``schedule_sane`` of the design waits for schedules.
+#: All of them, by name.
 PROPERTIES: dict[str, Property] = {
     found.name: found
     for found in (
@@ -226,5 +248,6 @@ PROPERTIES: dict[str, Property] = {
         single_flight,
         roundtrip,
         secrets_absent,
+        schedule_sane,
     )
 }

@@ -1,4 +1,4 @@
-"""The pytest plugin: ``flowrun``, ``faults``, tasks as fixtures, ``--flowkit-check``, and ``project``.
+"""The pytest plugin: ``flowrun``, ``flowsched``, ``faults``, tasks as fixtures, ``--flowkit-check``, and ``project``.
 
 It is loaded wherever flowkit is installed, so it imports nothing of flowkit before something is
 asked of it.
@@ -16,6 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from flowkit.testing.faultplans import Plan
     from flowkit.testing.results import RunResult
+    from flowkit.testing.timetables import ScheduledFlow
 
 pytest_plugins = ["flowkit.testing.project"]
 
@@ -91,6 +92,8 @@ class _Check(pytest.Item):
         word = self.config.getoption("--flowkit-replay")
         if word:
             replay(self._flow, word)
+        elif why := PROPERTIES[self._check].nothing(self._flow):
+            pytest.skip(f"nothing to check: {why}")
         else:
             PROPERTIES[self._check](self._flow)()
 
@@ -134,6 +137,19 @@ def run_flow(target: object, *tasks: str, store: Any = None, on_disk: bool = Fal
     if tasks:
         sandbox.target = f"{sandbox.target}::{tasks[0]}"
     return sandbox.run(Setting().changed(given))
+
+
+@pytest.fixture(scope="session")
+def flowsched() -> Callable[[object], ScheduledFlow]:
+    """Say when a flow would run: ``flowsched("shop.py").between("2026-03-28", "2026-03-31", tz="Europe/Paris")``.
+
+    That gives ticks with ``.at`` (UTC), ``.local``, ``.params`` and ``.started``; with ``down=[(from, to)]`` nobody
+    is there to start runs from one time until before the other, and the flow's ``catchup`` says what comes of it.
+    The target is as for ``flowrun``.
+    """
+    from flowkit.testing.timetables import schedule_of
+
+    return schedule_of
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from flowkit.testing.checks import Violation
 from flowkit.testing.dags import dags
 from flowkit.testing.faultplans import Fault, Plan
 from flowkit.testing.sandbox import Case
+from flowkit.testing.schedulechecks import scheduled_flows
 from flowkit.testing.subject import flow
 
 #: How many cases of each property are the kit's default budget.
@@ -109,6 +110,14 @@ def over_dags(found, **options):
     return test
 
 
+@given(st.data())
+def scheduled(data):
+    """``schedule_sane`` over random schedules, three cases of each: a user's flow gets all of the budget."""
+    subject = flow(data.draw(scheduled_flows()))
+    for _ in range(3):
+        properties.checked(properties.schedule_sane, subject, data.draw(properties.schedule_sane.cases(subject)))
+
+
 TESTS = {"reference": reference, "changed": changed}
 TESTS |= {
     name: over_dags(
@@ -119,6 +128,7 @@ TESTS |= {
     )
     for name, found in properties.PROPERTIES.items()
 }
+TESTS["schedule_sane"] = scheduled
 
 
 def main(name):

@@ -24,6 +24,10 @@ REUSE = "flowkit_plugins/cache/reuse.py"
 KEYS = "flowkit_plugins/cache/keys.py"
 STORAGE = "flowkit_plugins/cache/storage.py"
 PRINT = "flowkit_plugins/cache/fingerprint.py"
+KINDS = "flowkit_plugins/schedule/kinds.py"
+WALLS = "flowkit_plugins/schedule/walls.py"
+ZONES = "flowkit_plugins/schedule/zones.py"
+TIMETABLE = "flowkit_plugins/schedule/timetable.py"
 
 MUTATIONS = [
     # scheduler
@@ -71,4 +75,22 @@ MUTATIONS = [
     Mutation("a teardown that raises is run again", LIFETIMES, "            self._report(live.resource, live.node, error)\n", "            self._report(live.resource, live.node, error)\n            raise\n", "teardown_always"),
     # timeouts and ends
     Mutation("a late result is a success", MACHINE, "        node.become(FAILED)\n        node.error = event.error\n        self._leave(node)\n", "        node.become(SUCCEEDED if type(event.error).__name__ == 'TaskTimeout' else FAILED)\n        node.error = event.error\n        self._leave(node)\n", "failure_isolation"),
+    # schedules
+    Mutation("a time in a gap is lost", KINDS, "                yield start\n                lowest += MOMENT\n", "                lowest += MOMENT\n", "schedule_sane"),
+    Mutation("hourly schedules run late for an hour that is skipped", KINDS, "        if change is not None and not self.expression.real_time:\n", "        if change is not None:\n", "schedule_sane"),
+    Mutation("a daily time in a repeated hour comes twice", KINDS, '            if self.fold == "first":\n', '            if self.fold == "never":\n', "schedule_sane"),
+    Mutation("fold=both is forgotten", KINDS, '            if self.fold == "first":\n', '            if self.fold != "never":\n', "schedule_sane"),
+    Mutation("an interval counts from when one looks", KINDS, "        origin = EPOCH if self.start is None", "        origin = after if self.start is None", "schedule_sane"),
+    Mutation("an interval leaves out its start", KINDS, "            count = max(count, 0)\n", "            count = max(count, 1)\n", "schedule_sane"),
+    Mutation("a moment that is skipped is an hour off", ZONES, "    return max(c.at for year in", "    return found or max(c.at for year in", "schedule_sane"),
+    Mutation("the offset of the other season", ZONES, "                start, offset = change.at, change.after\n", "                start, offset = change.at, change.before\n", "schedule_sane"),
+    Mutation("the minute one starts from is left out", WALLS, "(lowest - MOMENT).replace(", "lowest.replace(", "schedule_sane"),
+    Mutation("a restart forgets what was dealt with", TIMETABLE, "        self.last = now\n        return found\n", "        self.last = now - ON_TIME\n        return found\n", "schedule_sane"),
+    Mutation("a restart loses what is due at that moment", TIMETABLE, "            self._start(now)\n", "            found = [f for f in found if f.at < now]\n            self._start(now)\n", "schedule_sane"),
+    Mutation("the first of those missed instead of the last", TIMETABLE, "    back = timedelta(hours=1)\n", "    return next(takewhile(lambda f: f.at <= now, table.after(last)), None)\n    back = timedelta(hours=1)\n", "schedule_sane"),
+    Mutation("one run for all, whatever their parameters", TIMETABLE, "        for lane in sorted(set(table.lanes))\n", "        for lane in sorted(set(table.lanes))[:1]\n", "schedule_sane"),
+    Mutation("catchup=all runs the last only", TIMETABLE, '    if policy == "all":\n', '    if policy == "every":\n', "schedule_sane"),
+    Mutation("catchup=none runs what was missed", TIMETABLE, '    if policy == "none":\n', '    if policy == "nothing":\n', "schedule_sane"),
+    Mutation("two schedules at one time run twice", TIMETABLE, "            if last.get(lane) != at:\n", "            if last.get(number) != at or lane:\n", "schedule_sane"),
+    Mutation("schedules with other parameters hide each other", TIMETABLE, "            if last.get(lane) != at:\n", "            if at not in last.values():\n", "schedule_sane"),
 ]

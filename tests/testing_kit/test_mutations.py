@@ -18,6 +18,7 @@ FEW = (
     "record before blob",
     "a key without the code",
     "shared resources are not torn down",
+    "a time in a gap is lost",
 )
 CHOSEN = [m for m in MUTATIONS if os.environ.get("FLOWKIT_SOAK") or m.name in FEW]
 
