@@ -25,11 +25,11 @@ from flowkit.errors import (
 )
 from flowkit.hookspecs import Flag
 from flowkit.plugins import Plugins
-from flowkit.runner import Runner
-from flowkit.session import Session
 
 if TYPE_CHECKING:
     from flowkit.planning import Decision
+    from flowkit.runner import Runner
+    from flowkit.session import Session
 
 OK, FAILED, INTERRUPTED, INTERNAL, USAGE, NOTHING = range(6)
 KILLED = 130
@@ -263,6 +263,8 @@ def print_plan(decisions: Sequence[Decision], *, as_json: bool) -> None:
 
 def open_session(targets: Sequence[str], plugins: Sequence[str] = (), *, command: str = "") -> Session:
     """Return a session for targets of the command line, reporting to standard output."""
+    from flowkit.session import Session  # 25 ms, which commands that run nothing need not wait for
+
     if not targets:
         raise FlowError(
             [UsageError("no target", remedy="Name a module, a folder or a task: flowkit run flow.py")]
@@ -289,9 +291,6 @@ class _Signals:
         if threading.current_thread() is not threading.main_thread():
             return
 
-        def stop() -> None:
-            runner.interrupt()
-
         def on_signal(number: int, frame: object) -> None:
             if self._pressed:
                 os.write(2, b"\nkilled: nothing was torn down\n")
@@ -301,7 +300,7 @@ class _Signals:
                 os._exit(KILLED)
             self._pressed = True
             # Not here: the handler may have interrupted this thread while it held the run's lock.
-            threading.Thread(target=stop, name="flowkit-interrupt", daemon=True).start()
+            threading.Thread(target=runner.interrupt, name="flowkit-interrupt", daemon=True).start()
             signalled = getattr(runner.executor, "signalled", None)
             if signalled is not None:  # only an executor that calls tasks in this very thread has it
                 signalled()

@@ -159,6 +159,13 @@ def test_help_loads_nothing_that_only_runs_need():
     assert NOT_FOR_HELP & loaded == set()
 
 
+def test_commands_that_only_read_load_no_part_of_the_engine():
+    code = "import sys; from flowkit.cli import main\ntry: main(['runs'])\nexcept SystemExit: print(*sys.modules)"
+    loaded = set(python(code).split())
+    assert "flowkit_plugins.history.reading" in loaded
+    assert {"flowkit.session", "flowkit.runner", "flowkit.lookup", "flowkit.worker"} & loaded == set()
+
+
 def test_user_code_passes_mypy_strict():
     """``tests/typing/api.py`` is what users write: the decorators keep types, options and outcomes have some."""
     pytest.importorskip("mypy")

@@ -25,11 +25,13 @@ from flowkit.reports import BAD, Attempt, NodeReport, RunInfo, RunReport
 from flowkit.scheduler import Node
 from flowkit_plugins.history import facts, processes, rows
 from flowkit_plugins.history.databases import (
+    IN_ALL_FLOWS,
     OF_A_RUN,
     SPAN,
     HistoryError,
     killed_marker,
     open_to_write,
+    set_status,
     transaction,
     trouble,
 )
@@ -193,8 +195,10 @@ class Journal:
             "INSERT INTO details VALUES (?, 'begin', ?)", (number, json.dumps(self._details))
         )
         for flow in run.graph.flows:
-            if self._parent is None:
-                connection.execute("INSERT INTO runs_of VALUES (?, ?)", (flow.path, number))
+            child = self._parent is not None
+            connection.execute(
+                "INSERT INTO runs_of VALUES (?, ?, ?, 'running')", (flow.path, child, number)
+            )
             connection.execute(
                 "INSERT OR REPLACE INTO flows VALUES (?, ?, ?)", (flow.path, flow.file, flow.module)
             )
@@ -291,9 +295,10 @@ class Journal:
             if not report.interrupted and not report.stopped:
                 self._forget_gone(connection)
         connection.execute(
-            "UPDATE runs SET status = ?, ended = ?, counts = ? WHERE number = ?",
-            (self._status, self._clock.wall().timestamp(), json.dumps(self._counts), number),
+            "UPDATE runs SET ended = ?, counts = ? WHERE number = ?",
+            (self._clock.wall().timestamp(), json.dumps(self._counts), number),
         )
+        set_status(connection, number, self._status)
 
     def _forget_gone(self, connection: sqlite3.Connection) -> None:
         """Forget failures of elements that a whole run of their task did not meet any more."""
@@ -325,7 +330,7 @@ def mark_lost(connection: sqlite3.Connection, folder: Path) -> None:
         if processes.is_gone(pid, process):
             marker = killed_marker(folder, name)
             status = "killed" if os.path.exists(marker) else "lost"
-            connection.execute("UPDATE runs SET status = ? WHERE number = ?", (status, number))
+            set_status(connection, number, status)
             if status == "killed":
                 os.unlink(marker)
 
@@ -344,8 +349,7 @@ def sweep(connection: sqlite3.Connection, before: float, most: int) -> int:
             )
         connection.execute("DELETE FROM details WHERE number = ?", (number,))
         connection.execute("DELETE FROM runs WHERE number = ?", (number,))
-        for (flow,) in connection.execute("SELECT flow FROM flows").fetchall():
-            connection.execute("DELETE FROM runs_of WHERE flow = ? AND number = ?", (flow, number))
+        connection.execute(f"DELETE FROM runs_of WHERE {IN_ALL_FLOWS} AND number = ?", (number,))
         if not connection.execute(
             "SELECT 1 FROM runs WHERE graph = ? LIMIT 1", (graph,)
         ).fetchall():

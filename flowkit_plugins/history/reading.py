@@ -142,7 +142,7 @@ class History:
     def latest(self, flow: str, before: int | None = None) -> RunRow | None:
         """Return the last run of a flow (its path), or the one before run number ``before``."""
         found = self._runs(
-            "WHERE number = (SELECT max(number) FROM runs_of WHERE flow = ? AND number < ?)",
+            "WHERE number = (SELECT max(number) FROM runs_of WHERE flow = ? AND child = 0 AND number < ?)",
             (flow, (1 << 62) if before is None else before),
         )
         return found[0] if found else None
@@ -199,7 +199,7 @@ class History:
         found: list[RunRow] = []
         last, page = 1 << 62, most + 10
         while len(found) < most:
-            runs = self._page(flow, status, last, page)
+            runs = self._page(flow, status, last, page, children=children)
             for run in runs:
                 wanted = (not status or run.status in status) and (children or run.parent is None)
                 if wanted and (since is None or run.started >= since):
@@ -209,23 +209,23 @@ class History:
             last, page = runs[-1].number, min(page * 2, 5000)
         return found[:most]
 
-    def _page(self, flow: str, status: Sequence[str], below: int, most: int) -> list[RunRow]:
+    def _page(
+        self, flow: str, status: Sequence[str], below: int, most: int, *, children: bool
+    ) -> list[RunRow]:
         """Return the last runs below a number that may fit; each of these queries walks an index."""
-        if flow:
-            columns = ", ".join(f"runs.{name}" for name in RunRow._fields)
-            rows = self._select(
-                f"SELECT {columns} FROM runs_of CROSS JOIN runs ON runs.number = runs_of.number"
-                " WHERE runs_of.flow = ? AND runs_of.number < ? ORDER BY runs_of.number DESC LIMIT ?",
-                (flow, below, most),
-            )
-            return [self._judged(RunRow(*row)) for row in rows]
-        if not status:
-            return self._runs("WHERE number < ? ORDER BY number DESC LIMIT ?", (below, most))
         found: list[RunRow] = []
-        for each in {*status, "running"}:  # one that seems to be running may be lost
-            found += self._runs(
-                "WHERE status = ? AND number < ? ORDER BY number DESC LIMIT ?", (each, below, most)
-            )
+        # One that seems to be running may be lost.
+        for word in {*status, "running"} if status else (None,):
+            with_word = "" if word is None else "status = ? AND "
+            values = (below, most) if word is None else (word, below, most)
+            end = f"{with_word}number < ? ORDER BY number DESC LIMIT ?"
+            if not flow:
+                top = "" if children or word is not None else "parent IS NULL AND "
+                found += self._runs(f"WHERE {top}{end}", values)
+                continue
+            for child in (0, 1) if children else (0,):
+                chosen = f"SELECT number FROM runs_of WHERE flow = ? AND child = ? AND {end}"
+                found += self._runs(f"WHERE number IN ({chosen})", (flow, child, *values))
         return sorted(found, reverse=True)[:most]
 
     def children(self, run: RunRow) -> list[RunRow]:

@@ -54,7 +54,7 @@ def test_a_damaged_file_is_said_and_the_run_goes_on(flow):
     assert "is damaged" in ended.err
 
 
-@pytest.mark.parametrize("version", [SCHEMA + 1, 99])
+@pytest.mark.parametrize("version", [SCHEMA - 1, SCHEMA + 1, 99])
 def test_a_file_of_another_version_is_said_and_left_alone(flow, version):
     made(history_of(flow), version)
     assert "written by another version of flowkit" in said(flow)
