@@ -47,11 +47,11 @@ class Before(Protocol):
 Durations = Before
 
 
-class Remaining(Protocol):
-    """How long the run that goes on will still take."""
+class Typical(Protocol):
+    """How long the nodes of a task take."""
 
-    def left(self) -> float | None:
-        """Return about how many seconds are left; None if nobody knows."""
+    def typical(self, task: str) -> float | None:
+        """Return the seconds a node of a task (its key) took the last time, on average; None if nobody knows."""
 
 
 class Needs(Protocol):

@@ -104,7 +104,7 @@ class _Session:
     """What of the history takes part in one session."""
 
     def __init__(self, session: Session) -> None:
-        from flowkit.services import Before, Continuation, Needs, Remaining
+        from flowkit.services import Before, Continuation, Needs, Typical
         from flowkit_plugins.history.before import Durations
         from flowkit_plugins.history.reading import History
         from flowkit_plugins.history.recorder import Recorder
@@ -135,7 +135,7 @@ class _Session:
             session.executor_name = "inline"
             session.plugins.register(Debugger(), "history:debugger")
         durations = Durations(History(file), session.services.get(Before))
-        session.services[Before] = session.services[Remaining] = durations
+        session.services[Before] = session.services[Typical] = durations
         self._durations = durations
         if not flags.get("no_history"):
             session.services[Needs] = Kept(self._history)
@@ -153,7 +153,7 @@ class _Session:
     @hookimpl
     def flowkit_plan_started(self, run: RunInfo) -> None:
         """Get ready to say how long nodes took."""
-        self._durations.begin([flow.path for flow in run.graph.flows], run.slots, run.id)
+        self._durations.begin([flow.path for flow in run.graph.flows], run.id)
 
     @hookimpl
     def flowkit_parameters(self, session: Session, sources: Sources) -> Mapping[str, object]:

@@ -70,7 +70,6 @@ class Journal:
         running: What has been started and has not ended.
         idle: Whether the writer sleeps, and has to be woken.
         failure: Why nothing is written any more, or ``""``.
-        listeners: Told of the nodes of each group, on the writer's thread.
     """
 
     def __init__(
@@ -109,7 +108,6 @@ class Journal:
         self._status = ""
         self._thread: threading.Thread | None = None
         self.failure = ""
-        self.listeners: list[Callable[[Iterable[NodeReport]], None]] = []
 
     # On the run's threads
 
@@ -247,8 +245,6 @@ class Journal:
                         round(attempt.started_at - zero, 6),
                     ),
                 )
-        for listener in self.listeners:
-            listener(reports)
 
     def _take(self, table: str, count: int) -> int:
         """Return the first of ``count`` rowids."""

@@ -34,7 +34,7 @@ class Recorder:
         file: The history.
         keep: Seconds for which runs are kept; None for good.
         resumed: The run that is continued, or None.
-        durations: Told of what ended.
+        durations: Told which run it is that goes on.
     """
 
     def __init__(
@@ -78,8 +78,7 @@ class Recorder:
             flush=results.flush if results is not None else _nothing,
             clock=session.clock,
         )
-        self._durations.begin([flow.path for flow in run.graph.flows], run.slots, run.id)
-        journal.listeners.append(self._durations.ended)
+        self._durations.begin([flow.path for flow in run.graph.flows], run.id)
         self._running = journal.running
         self._queue = journal.queue
         marker = killed_marker(self._file.parent, run.id)

@@ -14,8 +14,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import IO, TYPE_CHECKING, Protocol, cast
 
+from flowkit.durations import words
 from flowkit.hookspecs import hookimpl
 from flowkit.reports import Attempt
+from flowkit_plugins.terminal.beside import Beside, Streams
+from flowkit_plugins.terminal.estimate import Past
 from flowkit_plugins.terminal.progress import Progress
 from flowkit_plugins.terminal.style import MINUTE, Screen, cells, clean, fit, took
 
@@ -34,6 +37,11 @@ PLAIN_PERIOD = 0.1
 MOST_ROWS = 14
 MOST_BARS = 5
 LEAST_BAR = 4
+#: Column at which the elapsed times of running nodes end.
+TIMES = 60
+#: Columns of the bar of the whole run, and of the screen that has room for it.
+WHOLE_BAR = 20
+ROOM_FOR_BAR = 70
 
 
 class Running:
@@ -59,11 +67,27 @@ class Running:
 
 
 class Block:
-    """Says what stands in the block, as lines of text."""
+    """Says what stands in the block, as lines of text.
+
+    Args:
+        screen: Where it is shown.
+        progress: What is done and known.
+        running: What runs.
+        clock: The run clock.
+        started_at: When the run began, on that clock.
+        past: What earlier runs say of this one, or None.
+    """
 
     def __init__(
-        self, screen: Screen, progress: Progress, running: Running, clock: Clock, started_at: float
+        self,
+        screen: Screen,
+        progress: Progress,
+        running: Running,
+        clock: Clock,
+        started_at: float,
+        past: Past | None = None,
     ) -> None:
+        self._past = past
         self._screen = screen
         self._progress = progress
         self._running = running
@@ -82,13 +106,17 @@ class Block:
         rows = [self._running_row(attempt, now, width) for attempt in shown]
         if room and len(running) > len(shown):
             rows.append(self._dim(f"  … and {len(running) - len(shown):,} more running", width))
-        return [*rows, *bars, self._counts(len(running), now, width)]
+        return [*rows, *bars, self._sums(running, now, width, bar=not bars)]
 
     def _running_row(self, attempt: Attempt, now: float, width: int) -> str:
         elapsed = _ago(now - attempt.started_at)
         name = fit(self._screen.masked(clean(attempt.node)), width - len(elapsed) - 4)
-        gap = " " * max(1, min(width, 60) - cells(name) - len(elapsed) - 2)
-        return f"  {name}{gap}{self._screen.paint(elapsed, 'dim')}"
+        gap = " " * max(1, min(width, TIMES) - cells(name) - len(elapsed) - 2)
+        before = self._past.took(attempt.full_id) if self._past is not None else None
+        last = "" if before is None else f" (last {_ago(before)})"
+        if 2 + cells(name) + len(gap) + len(elapsed) + len(last) > width:
+            last = ""
+        return f"  {name}{gap}{self._screen.paint(elapsed + last, 'dim')}"
 
     def _bars(self, width: int, most: int) -> list[str]:
         of = self._progress.of
@@ -117,13 +145,20 @@ class Block:
         filled = self._full * (halves // 2) + self._half * (halves % 2)
         return self._screen.paint(filled, "green") + " " * (length - len(filled))
 
-    def _counts(self, running: int, now: float, width: int) -> str:
+    def _sums(self, running: Sequence[Attempt], now: float, width: int, *, bar: bool) -> str:
+        """Return the last row: how much is done, how long it took, and how long it may still take."""
         progress = self._progress
-        parts = [f"{progress.done:,} of {progress.known:,} done", f"{running:,} running"]
+        parts = [f"{progress.done:,} of {progress.known:,} done", f"{len(running):,} running"]
         if progress.bad:
             parts.append(f"{progress.bad:,} failed")
         parts.append(_ago(now - self._started_at))
-        return self._dim(", ".join(parts), width)
+        left = self._past.left(running, now) if self._past is not None else None
+        if left is not None and left >= 1:
+            parts.append(f"about {f'{left:.0f}s' if left < MINUTE else words(round(left))} left")
+        drawn = ""
+        if bar and width >= ROOM_FOR_BAR:
+            drawn = self._drawn(progress.done, max(1, progress.known), WHOLE_BAR) + " "
+        return drawn + self._dim(", ".join(parts), width - (WHOLE_BAR + 1 if drawn else 0))
 
     def _dim(self, text: str, width: int) -> str:
         return self._screen.paint(fit(text, width), "dim")
@@ -160,15 +195,25 @@ class PlainPainter:
 
 
 class BlockPainter:
-    """Prints whole lines, and below them the line that goes on and the block."""
+    """Prints whole lines, and below them the line that goes on and the block.
 
-    def __init__(self, screen: Screen, take: Callable[[], str], block: Block) -> None:
+    Args:
+        screen: Where to.
+        take: Returns what is new.
+        block: Says what stands in the block.
+        streams: What others print meanwhile comes from there.
+    """
+
+    def __init__(
+        self, screen: Screen, take: Callable[[], str], block: Block, streams: Streams
+    ) -> None:
         from rich.console import Console
         from rich.live import Live
 
         self._screen = screen
         self._take = take
         self._block = block
+        self._streams = streams
         self._rest = ""
         self._console = Console(
             file=cast("IO[str]", screen),
@@ -185,12 +230,16 @@ class BlockPainter:
             redirect_stdout=False,
             redirect_stderr=False,
         )
+        streams.hold(held=True)
         self._live.start()
         # A run that is killed outright could not bring the cursor back.
         self._console.show_cursor(show=True)
 
     def paint(self) -> None:
         """Print whole new lines and draw the block anew."""
+        beside = self._streams.lines()
+        if beside:
+            self._console.print(self._text([beside.removesuffix("\n")]), soft_wrap=True)
         whole, newline, self._rest = (self._rest + self._take()).rpartition("\n")
         if newline:
             self._console.print(self._text([whole]), soft_wrap=True)
@@ -202,7 +251,8 @@ class BlockPainter:
         """Wipe the block out; what was in the open line is printed as such."""
         self._live.update("")
         self._live.stop()
-        self._screen.write(self._rest)
+        self._streams.hold(held=False)
+        self._screen.write(self._streams.last() + self._rest)
 
     @staticmethod
     def _text(rows: Sequence[str]) -> Text:
@@ -249,17 +299,19 @@ class Ticker:
             painter.close()
 
 
-def ticker(screen: Screen, take: Callable[[], str], block: Block | None) -> Ticker:
+def ticker(
+    screen: Screen, take: Callable[[], str], block: Block | None, streams: Streams
+) -> Ticker:
     """Return the ticker for a terminal; with ``block`` it shows that, if it can."""
     if block is None:
         return Ticker(lambda: PlainPainter(screen, take), first=PLAIN_PERIOD, period=PLAIN_PERIOD)
     shown = block
 
     def make() -> Painter:
-        if sys.stdout is sys.__stdout__:
-            return PlainPainter(screen, take)
+        if sys.stdout is sys.__stdout__ or isinstance(sys.stdout, Beside):
+            return PlainPainter(screen, take)  # nobody keeps what tasks print
         try:
-            return BlockPainter(screen, take, shown)
+            return BlockPainter(screen, take, shown, streams)
         except ImportError:
             return PlainPainter(screen, take)
 
