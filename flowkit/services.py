@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from flowkit.reports import Attempt, Section
     from flowkit.values import Handle
 
 
@@ -52,6 +53,16 @@ class Typical(Protocol):
 
     def typical(self, task: str) -> float | None:
         """Return the seconds a node of a task (its key) took the last time, on average; None if nobody knows."""
+
+
+class Printed(Protocol):
+    """What attempts that still run have printed."""
+
+    def size(self, attempt: Attempt) -> int:
+        """Return how much that is so far: any measure that only grows."""
+
+    def so_far(self, attempt: Attempt) -> list[Section]:
+        """Return the whole lines of it, secrets masked."""
 
 
 class Needs(Protocol):

@@ -16,9 +16,13 @@ from flowkit.durations import seconds
 from flowkit.errors import OptionError, SelectionError, UsageError, did_you_mean
 from flowkit_plugins.history import file_of, flowkit_settings, printing
 from flowkit_plugins.history.databases import SPAN, open_to_write, transaction, trouble
+from flowkit_plugins.history.following import Follower
 from flowkit_plugins.history.reading import History, HistoryError, NodeEnd, RunRow
 from flowkit_plugins.history.telling import matching, told
 from flowkit_plugins.history.tree import tasks_of
+
+#: Seconds between two looks at a run that is followed.
+FOLLOW_EVERY = 0.2
 
 
 def ids(incomplete: str) -> list[str]:
@@ -117,22 +121,23 @@ def logs(run: str, node: str, follow: bool, root: str) -> None:
     """Show what nodes printed."""
     history = _history(root)
     row = history.find(run)
-    after, shown = 0, False
+    after, follower = 0, Follower()
     while True:
         found = history.attempts(row, after)
-        wanted = set(matching(node, [a.node for _, a in found])) if node else None
-        for at, attempt in found:
-            after = at + 1
-            if wanted is None or attempt.node in wanted:
-                lines = printing.log_lines(attempt)
-                shown = shown or bool(lines)
-                for line in lines:
-                    click.echo(line)
-        row = history.run(row.id) or row
+        running = history.running(row)
+        after = found[-1][0] + 1 if found else after
+        names = [*(attempt.node for _, attempt in found), *(each.node for each in running)]
+        wanted = set(matching(node, names)) if node else None
+        word = "running" if row.status == "running" else "was running"
+        for line in follower.ended([attempt for _, attempt in found], wanted):
+            click.echo(line)
+        for line in follower.running(running, wanted, word):
+            click.echo(line)
         if not follow or (row.status != "running" and not found):
             break
-        time.sleep(0.2)
-    if not shown:
+        time.sleep(FOLLOW_EVERY)
+        row = history.run(row.id) or row
+    if not follower.shown:
         names = [n.node for n in history.nodes(row)]
         if node and not matching(node, names):
             raise _unknown(node, row, names)

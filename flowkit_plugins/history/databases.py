@@ -47,7 +47,10 @@ TABLES = (
         " kind TEXT NOT NULL, started REAL, took REAL, error TEXT, traceback TEXT, arguments TEXT,"
         " sections TEXT, again TEXT)"
     ),
-    "CREATE TABLE running (at INTEGER PRIMARY KEY, node TEXT NOT NULL, number INTEGER NOT NULL, started REAL)",
+    (
+        "CREATE TABLE running (at INTEGER PRIMARY KEY, node TEXT NOT NULL, number INTEGER NOT NULL,"
+        " started REAL, sections TEXT)"
+    ),
     (
         "CREATE TABLE failed (flow TEXT NOT NULL, node TEXT NOT NULL, number INTEGER NOT NULL,"
         " PRIMARY KEY (flow, node)) WITHOUT ROWID"

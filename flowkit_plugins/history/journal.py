@@ -17,12 +17,14 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flowkit.clock import Clock
 from flowkit.reports import BAD, Attempt, NodeReport, RunInfo, RunReport
 from flowkit.scheduler import Node
+from flowkit.services import Printed
 from flowkit_plugins.history import facts, processes, rows
 from flowkit_plugins.history.databases import (
     IN_ALL_FLOWS,
@@ -52,6 +54,14 @@ _ROW = f"(?{', ?' * (rows.WIDTH - 1)})"
 _ATTEMPTS = f"INSERT INTO attempts VALUES (?{', ?' * 10})"
 
 
+@dataclass(slots=True)
+class _Noted:
+    """A long running attempt: its rowid, and how much of what it printed is written down."""
+
+    at: int = 0
+    size: int = 0
+
+
 class Journal:
     """The record of one run.
 
@@ -64,6 +74,7 @@ class Journal:
         keep: Seconds for which runs are kept; None for good.
         flush: Called before nodes are written: has what they gave been stored.
         clock: The run's clock.
+        printed: Knows what attempts that still run have printed, or None.
 
     Attributes:
         queue: Where nodes that ended are put, and attempts that did not end well.
@@ -83,7 +94,9 @@ class Journal:
         keep: float | None = None,
         flush: Flush,
         clock: Clock,
+        printed: Printed | None = None,
     ) -> None:
+        self._printed = printed
         self._file = file
         self._run = run
         self._details = details
@@ -96,7 +109,8 @@ class Journal:
         self._mask = run.mask
         self.queue: deque[NodeReport | Attempt] = deque()
         self.running: dict[Node, Attempt] = {}
-        self._noted: set[Attempt] = set()
+        self._noted: dict[Attempt, _Noted] = {}
+        self._looked = 0.0
         self._was_failed: set[tuple[str, str]] = set()
         self._counts: dict[str, int] = {}
         self._first = 0
@@ -221,7 +235,8 @@ class Journal:
             else:
                 attempts.append(item)  # type: ignore[arg-type]  # the only other type there is
         long = self._long_running()
-        if not (reports or attempts or long):
+        told = self._newly_printed()
+        if not (reports or attempts or long or told):
             return
         if reports:
             self._flush(hurry=bool(self._status))
@@ -236,15 +251,13 @@ class Journal:
                 row = rows.attempt_row(attempt, zero, mask)
                 connection.execute(_ATTEMPTS, (self._take("attempts", 1), *row))
             for attempt in long:
+                at = self._noted[attempt].at = self._take("running", 1)
+                started = round(attempt.started_at - zero, 6)
                 connection.execute(
-                    "INSERT INTO running VALUES (?, ?, ?, ?)",
-                    (
-                        self._take("running", 1),
-                        attempt.full_id,
-                        attempt.number,
-                        round(attempt.started_at - zero, 6),
-                    ),
+                    "INSERT INTO running VALUES (?, ?, ?, ?, NULL)",
+                    (at, attempt.full_id, attempt.number, started),
                 )
+            connection.executemany("UPDATE running SET sections = ? WHERE at = ?", told)
 
     def _take(self, table: str, count: int) -> int:
         """Return the first of ``count`` rowids."""
@@ -258,11 +271,25 @@ class Journal:
             self._noted.clear()
             return []
         running = [attempt for _, attempt in list(self.running.items())]
-        self._noted.intersection_update(running)
+        self._noted = {attempt: self._noted[attempt] for attempt in running if attempt in self._noted}
         until = self._clock.now() - TICK
         long = [a for a in running if a.started_at < until and a not in self._noted]
-        self._noted.update(long)
+        self._noted.update((attempt, _Noted()) for attempt in long)
         return long
+
+    def _newly_printed(self) -> list[tuple[str | None, int]]:
+        """Return what long running attempts have printed, with their rowids, where that has grown."""
+        now = self._clock.now()
+        if self._printed is None or not self._noted or now - self._looked < TICK:
+            return []
+        self._looked = now
+        found = []
+        for attempt, noted in self._noted.items():
+            size = self._printed.size(attempt)
+            if noted.at and size > noted.size:
+                noted.size = size
+                found.append((rows.printed(self._printed.so_far(attempt), self._mask), noted.at))
+        return found
 
     def _note_failures(self, connection: sqlite3.Connection, reports: Iterable[NodeReport]) -> None:
         """Keep the list of nodes whose last end was a failure: what ``--lf`` reads."""

@@ -69,19 +69,18 @@ def run_lines(runs: Sequence[tuple[RunRow, Mapping[str, int]]]) -> Iterator[str]
         ).rstrip()
 
 
-def log_lines(attempt: AttemptEnd) -> list[str]:
-    """Return what an attempt printed, and how it failed, below a line that names it."""
-    body: list[str] = []
-    for title, text in json.loads(attempt.sections or "[]"):
-        body += [f"--- {title} ---", *text.split("\n")]
-    if attempt.kind != "success":
-        body += (attempt.traceback or attempt.error or attempt.kind).rstrip().splitlines()
-        if attempt.again:
-            body.append(f"({attempt.again})")
-    if not body:
-        return []
+def head_line(attempt: AttemptEnd) -> str:
+    """Return the line above what an attempt printed: which one it was, and how it ended."""
     took = "" if attempt.took is None else f" {words(attempt.took)}"
-    return [f"=== {attempt.node} attempt {attempt.number}: {attempt.kind}{took} ===", *body]
+    return f"=== {attempt.node} attempt {attempt.number}: {attempt.kind}{took} ==="
+
+
+def how_it_failed(attempt: AttemptEnd) -> list[str]:
+    """Return the traceback or error of an attempt, and what followed; nothing of one that did not fail."""
+    found = (attempt.traceback or attempt.error or "").rstrip().splitlines()
+    if attempt.kind == "success":
+        return []
+    return [*found, *([f"({attempt.again})"] if attempt.again else [])]
 
 
 @dataclass(slots=True)

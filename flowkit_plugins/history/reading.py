@@ -81,6 +81,15 @@ class AttemptEnd(NamedTuple):
     again: str | None
 
 
+class RunningNode(NamedTuple):
+    """A node that was seen running for a while; it may have ended since. ``sections`` is what it had printed."""
+
+    node: str
+    number: int
+    started: float
+    sections: str | None
+
+
 class Repair(NamedTuple):
     """What somebody said by hand about a node: ``value`` (JSON), ``skip`` or ``fail`` (a reason)."""
 
@@ -277,12 +286,13 @@ class History:
         )
         return [(row[0], AttemptEnd(*row[1:])) for row in rows]
 
-    def running(self, run: RunRow) -> list[tuple[str, int, float]]:
-        """Return (node, attempt, started) of what was seen running for a while."""
-        return self._select(
-            "SELECT node, number, started FROM running WHERE at BETWEEN ? AND ? ORDER BY at",
+    def running(self, run: RunRow) -> list[RunningNode]:
+        """Return what was seen running for a while."""
+        rows = self._select(
+            "SELECT node, number, started, sections FROM running WHERE at BETWEEN ? AND ? ORDER BY at",
             _range(run),
         )
+        return [RunningNode(*row) for row in rows]
 
     def repairs(self, run: RunRow) -> list[Repair]:
         """Return what was said by hand about nodes of a run; the last word on a node counts."""
@@ -325,4 +335,4 @@ def _range(run: RunRow) -> tuple[int, int]:
     return run.number * SPAN, (run.number + 1) * SPAN - 1
 
 
-__all__ = ["AttemptEnd", "History", "HistoryError", "NodeEnd", "Repair", "RunRow"]
+__all__ = ["AttemptEnd", "History", "HistoryError", "NodeEnd", "Repair", "RunRow", "RunningNode"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flowkit.errors import FlowError, NothingToRun
 from flowkit.hookspecs import hookimpl
 from flowkit.reports import Attempt, NodeReport, RunInfo, RunReport, current_attempt
-from flowkit.services import Results
+from flowkit.services import Printed, Results
 
 if TYPE_CHECKING:
     from flowkit.scheduler import Node
@@ -77,6 +77,7 @@ class Recorder:
             keep=self._keep,
             flush=results.flush if results is not None else _nothing,
             clock=session.clock,
+            printed=session.services.get(Printed),
         )
         self._durations.begin([flow.path for flow in run.graph.flows], run.id)
         self._running = journal.running

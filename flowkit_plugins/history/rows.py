@@ -104,6 +104,11 @@ def _clipped(text: str, most: int) -> str:
     )
 
 
+def printed(sections: Sequence[Section], mask: Mask) -> str | None:
+    """Return what an attempt that still runs has printed."""
+    return _sections(sections, TAIL, mask)
+
+
 def _sections(sections: Sequence[Section] | None, most: int, mask: Mask) -> str | None:
     if not sections:
         return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowkit_plugins.history.reading import NodeEnd
+from flowkit_plugins.history.reading import NodeEnd, RunningNode
 
 #: Words in the order in which a mapped task's are counted.
 ORDER = (
@@ -61,7 +61,7 @@ def task_of(node: str) -> str:
 def tasks_of(
     shape: Mapping[str, Any],
     nodes: Sequence[NodeEnd],
-    running: Sequence[tuple[str, int, float]] = (),
+    running: Sequence[RunningNode] = (),
 ) -> list[TaskEnd]:
     """Return the tasks of a run in the order of its graph, with their nodes; what ran to the end comes last."""
     tasks: list[TaskEnd] = []
@@ -73,9 +73,9 @@ def tasks_of(
     by_key = {task.key: task for task in tasks if task.key}
     ended = {node.node for node in nodes}
     open_ = [
-        NodeEnd(name, "running", None, None, at, None, number)
-        for name, number, at in running
-        if name not in ended
+        NodeEnd(each.node, "running", None, None, each.started, None, each.number)
+        for each in running
+        if each.node not in ended
     ]
     for node in [*nodes, *{n.node: n for n in open_}.values()]:
         key = task_of(node.node)
