@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -63,6 +64,13 @@ class Printed(Protocol):
 
     def so_far(self, attempt: Attempt) -> list[Section]:
         """Return the whole lines of it, secrets masked."""
+
+
+class Display(Protocol):
+    """The screen, where something moves on it while a run goes on."""
+
+    def released(self) -> AbstractContextManager[None]:
+        """Leave the screen to whoever enters this, for a prompt say, until it is left."""
 
 
 class Needs(Protocol):

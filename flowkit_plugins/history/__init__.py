@@ -133,7 +133,7 @@ class _Session:
             from flowkit_plugins.history.debugger import Debugger
 
             session.executor_name = "inline"
-            session.plugins.register(Debugger(), "history:debugger")
+            session.plugins.register(Debugger(session), "history:debugger")
         durations = Durations(History(file), session.services.get(Before))
         session.services[Before] = session.services[Typical] = durations
         self._durations = durations

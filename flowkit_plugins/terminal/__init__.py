@@ -10,8 +10,9 @@ there are; without one they know of tasks only.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from flowkit.errors import OptionError
 from flowkit.hookspecs import Flag, hookimpl
 from flowkit.reports import Attempt, NodeReport, RunInfo, RunReport
 from flowkit.scheduler import Scheduler
-from flowkit.services import Before, Typical
+from flowkit.services import Before, Display, Typical
 from flowkit_plugins.terminal import failures, header, live, summary, traceback
 from flowkit_plugins.terminal.beside import Streams
 from flowkit_plugins.terminal.estimate import Past
@@ -91,6 +92,7 @@ def flowkit_configure(session: Session) -> None:
     screen = Screen(session.out, color=wanted.color)
     reporter = Reporter(session, screen, wanted)
     session.plugins.register(reporter, "terminal:report")
+    session.services[Display] = reporter
     if reporter.running is not None:
         reporter.streams.install()  # before anybody captures them
         session.plugins.register(reporter.running, "terminal:live view")
@@ -248,6 +250,12 @@ class Reporter:
             summary.write_short(screen, report, show, verbose=wanted.verbose)
         summary.write_cut(screen, report)
         summary.write_last(screen, report, quiet=wanted.quiet)
+
+    @contextlib.contextmanager
+    def released(self) -> Iterator[None]:
+        """Leave the screen to somebody else. See ``services.Display``."""
+        with contextlib.nullcontext() if self._ticker is None else self._ticker.released():
+            yield
 
     @hookimpl
     def flowkit_unconfigure(self) -> None:

@@ -3,15 +3,16 @@
 What is final (lines of letters, lines of ``-v``) is printed once and scrolls away as in a log; below
 it stands a block with what runs, bars of mapped tasks and counts, which vanishes at the end.
 
-Where tasks write to the terminal themselves (``-s``, a debugger's prompt) there is no block: it
-would write over them. ``rich`` is imported by the thread, when a run has taken a moment already.
+Where tasks write to the terminal themselves (``-s``) there is no block: it would write over them.
+Whoever needs the screen for a while (a debugger's prompt) has it released. ``rich`` is imported by the thread, when a run has taken a moment already.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Protocol, cast
 
 from flowkit.durations import words
@@ -174,6 +175,9 @@ class Painter(Protocol):
     def paint(self) -> None:
         """Show what there is to show."""
 
+    def pause(self) -> None:
+        """Leave the screen to somebody else, at the beginning of a line; ``paint`` goes on after it."""
+
     def close(self) -> None:
         """Leave the screen as if only whole lines had been printed."""
 
@@ -188,6 +192,11 @@ class PlainPainter:
     def paint(self) -> None:
         """Print what is new."""
         self._screen.write(self._take())
+        self._screen.flush()
+
+    def pause(self) -> None:
+        """Print what is new, and end the line."""
+        self._screen.write(self._take() + "\n")
         self._screen.flush()
 
     def close(self) -> None:
@@ -230,13 +239,18 @@ class BlockPainter:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        streams.hold(held=True)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._streams.hold(held=True)
         self._live.start()
         # A run that is killed outright could not bring the cursor back.
         self._console.show_cursor(show=True)
 
     def paint(self) -> None:
         """Print whole new lines and draw the block anew."""
+        if not self._live.is_started:
+            self._begin()
         beside = self._streams.lines()
         if beside:
             self._console.print(self._text([beside.removesuffix("\n")]), soft_wrap=True)
@@ -247,8 +261,17 @@ class BlockPainter:
         rows = self._block.rows(width - 1, min(MOST_ROWS, height - 3))
         self._live.update(self._text([self._rest, *rows] if self._rest else rows), refresh=True)
 
+    def pause(self) -> None:
+        """Wipe the block out, and end the line that was open."""
+        self.close()
+        self._screen.write("\n" if self._rest else "")
+        self._screen.flush()
+        self._rest = ""
+
     def close(self) -> None:
         """Wipe the block out; what was in the open line is printed as such."""
+        if not self._live.is_started:
+            return
         self._live.update("")
         self._live.stop()
         self._streams.hold(held=False)
@@ -275,6 +298,8 @@ class Ticker:
         self._first = first
         self._period = period
         self._over = threading.Event()
+        self._screen_is_ours = threading.Lock()
+        self._painter: Painter | None = None
         self._thread = threading.Thread(target=self._run, name="flowkit-terminal", daemon=True)
 
     def start(self) -> None:
@@ -287,13 +312,23 @@ class Ticker:
         if self._thread.is_alive():
             self._thread.join()
 
+    @contextlib.contextmanager
+    def released(self) -> Iterator[None]:
+        """Paint nothing while the block runs. Not to be entered again within it."""
+        with self._screen_is_ours:
+            if self._painter is not None:
+                self._painter.pause()
+            yield
+
     def _run(self) -> None:
         if self._over.wait(self._first):
             return
-        painter = self._make()
+        with self._screen_is_ours:
+            painter = self._painter = self._make()
         try:
             while not self._over.is_set():
-                painter.paint()
+                with self._screen_is_ours:
+                    painter.paint()
                 self._over.wait(self._period)
         finally:
             painter.close()

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -1226,6 +1227,29 @@ def test_what_others_print_stands_above_the_block_and_tears_nothing(
     print("after")
     run.streams.remove()
     assert (sys.stdout, shown.getvalue()) == (shown, "after\n")
+
+
+def test_the_screen_is_left_to_whoever_needs_it_and_the_block_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = LiveRun(monkeypatch)
+    ticker = live.Ticker(lambda: run.painter, first=0.0, period=0.001)
+    run.start("page[3]", at=0.0)
+    run.queue.extend(elements(run.page, ["ran"] * 3))
+    ticker.start()
+    while "page[3]" not in run.out.getvalue():
+        time.sleep(0.001)
+    with ticker.released():
+        before = run.out.getvalue()
+        run.screen.write("(Pdb) q\n")
+        time.sleep(0.02)  # twenty pictures
+        assert run.out.getvalue() == before + "(Pdb) q\n"
+        assert Glass(before).seen[:2] == ["weather.py ...", ""]
+    run.queue.extend(elements(run.page, ["ran"] * 2))
+    while not run.out.getvalue().endswith("s\x1b[0m"):
+        time.sleep(0.001)
+    ticker.stop()
+    assert Glass(run.out.getvalue()).seen[:3] == ["weather.py ...", "(Pdb) q", ".."]
 
 
 @pytest.mark.parametrize("columns", [20, 40, 120])

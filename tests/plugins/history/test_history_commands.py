@@ -1,6 +1,10 @@
 """``flowkit runs``, ``show``, ``logs``, ``why``, ``repro``, ``--pdb``, and flags with optional values."""
 
+import contextlib
 import json
+import os
+import select
+import subprocess
 
 import pytest
 
@@ -132,6 +136,30 @@ def test_pdb_opens_in_the_frame_of_the_task_with_its_inputs(failed):
     ended = failed.flowkit("run", "m.py", "--pdb", "-P", "n=2", stdin="p item, shop\nc\n")
     assert ended.exit_code == 1
     assert "(1, 'shop in Ely')" in ended.out
+
+
+def test_nothing_is_painted_over_the_debuggers_prompt(failed):
+    """On a terminal the live view is there by then: it has to give way."""
+    pty = pytest.importorskip("pty")
+    failed.write("m.py", FLOW.replace("bad {item}", "bad {__import__('time').sleep(1) or item}"))
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        failed.command("run", "m.py", "--pdb", "-P", "n=2"), cwd=failed.root, stdin=theirs, stdout=theirs, stderr=theirs,
+        env={**failed.environment(), "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    while b"(Pdb)" not in seen:
+        seen += os.read(ours, 4096)
+    assert b"1 running" in seen, "there was a live view before"
+    assert not select.select([ours], [], [], 0.6)[0], "and none now"
+    os.write(ours, b"p shop\nc\n")
+    with contextlib.suppress(OSError):  # the other end is closed
+        while more := os.read(ours, 4096):
+            seen += more
+    os.close(ours)
+    assert process.wait(20) == 1
+    assert b"'shop in Ely'" in seen
 
 
 @pytest.mark.parametrize(
