@@ -17,12 +17,14 @@ from flowkit.errors import OptionError, SelectionError, UsageError, did_you_mean
 from flowkit_plugins.history import file_of, flowkit_settings, printing
 from flowkit_plugins.history.databases import SPAN, open_to_write, transaction, trouble
 from flowkit_plugins.history.following import Follower
-from flowkit_plugins.history.reading import History, HistoryError, NodeEnd, RunRow
+from flowkit_plugins.history.reading import STATUSES, History, HistoryError, NodeEnd, RunRow
 from flowkit_plugins.history.telling import matching, told
 from flowkit_plugins.history.tree import tasks_of
 
 #: Seconds between two looks at a run that is followed.
 FOLLOW_EVERY = 0.2
+#: Ids that the shell is offered.
+MOST_COMPLETED = 500
 
 
 def ids(incomplete: str) -> list[str]:
@@ -36,6 +38,17 @@ def ids(incomplete: str) -> list[str]:
         for name in ("last", "last-failed", *(run.id for run in listed))
         if name.startswith(incomplete)
     ]
+
+
+def nodes(run: str, incomplete: str) -> list[str]:
+    """Return the nodes of a run whose ids, within the flow or in full, begin so, for the shell."""
+    try:
+        history = _history(".")
+        names = [end.node for end in history.nodes(history.find(run))]
+    except (HistoryError, UsageError, OSError):
+        return []
+    short = [name.partition("::")[2] for name in names]
+    return [name for name in (*short, *names) if name.startswith(incomplete)][:MOST_COMPLETED]
 
 
 def _history(root: str) -> History:
@@ -58,6 +71,9 @@ def runs(
     root: str,
 ) -> None:
     """List runs."""
+    for word in status:
+        if word not in STATUSES:
+            raise OptionError.unknown("status", word, f"--status {word}", STATUSES)
     history = _history(root)
     after = None
     if since is not None:
@@ -105,9 +121,9 @@ def show(run: str, verbose: bool, as_json: bool, root: str) -> None:
     """Show what a run did."""
     history = _history(root)
     row = history.find(run)
+    tasks = tasks_of(history.graph(row), history.nodes(row), history.running(row))
     story = printing.Story(
-        row, history.details(row), history.details(row, "end"),
-        tasks_of(history.graph(row), history.nodes(row), history.running(row)),
+        row, history.details(row), history.details(row, "end"), printing.with_running(row, tasks),
         [attempt for _, attempt in history.attempts(row)], history.repairs(row), history.children(row),
     )  # fmt: skip
     history.close()
@@ -224,13 +240,20 @@ def set_(
 def _node_to_set(history: History, row: RunRow, text: str) -> str:
     nodes: list[NodeEnd] = history.nodes(row)
     names = [n.node for n in nodes]
-    names += [key for key in history.graph(row).get("keys", ()) if key and key not in names]
+    shape = history.graph(row)
+    keys = shape.get("keys", ())
+    mapped = {keys[place] for place in shape.get("mapped", ())}
+    known = set(names)
+    names += [key for key in keys if key and key not in known and key not in mapped]
     found = [n for n in matching(text, names) if n == text or n.partition("::")[2] == text]
     if len(found) == 1:
         return found[0]
-    flows = {n.partition("::")[0] for n in names}
-    if "[" in text and len(flows) == 1:  # an element that the run did not come to
-        return text if "::" in text else f"{flows.pop()}::{text}"
+    if text.endswith("]") and row.status not in ("ok", "failed"):
+        # An element that the run did not come to. One that came to its end knows all its elements.
+        task = text.partition("[")[0]
+        owners = [key for key in mapped if task in (key, key.partition("::")[2])]
+        if len(owners) == 1:
+            return f"{owners[0]}{text[len(task) :]}"
     raise _unknown(text, row, names)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +13,12 @@ from typing import Any
 
 from flowkit.durations import words
 from flowkit.reports import LETTERS
-from flowkit_plugins.history.reading import AttemptEnd, NodeEnd, Repair, RunRow
-from flowkit_plugins.history.tree import WRONG, TaskEnd, critical_path, not_torn_down
+from flowkit_plugins.history.reading import BAD_ENDS, AttemptEnd, NodeEnd, Repair, RunRow
+from flowkit_plugins.history.tree import ORDER, WRONG, TaskEnd, critical_path, not_torn_down
 
 _MORE_LETTERS = {"interrupted": "!", "running": ">", "replaced": "F", "not run": "-"}
+#: The order of the last line of a run.
+RUN_ORDER = ("ran", "same", "cached", "skipped", "replaced", "failed", "timeout", "error", "upstream", "interrupted", "not run")
 #: Elements of a mapped task that are shown without ``-v``.
 MOST = 10
 
@@ -30,9 +34,10 @@ def when(started: float) -> str:
     return datetime.fromtimestamp(started).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def counted(counts: Mapping[str, int]) -> str:
-    """Return ``3 ran, 1 failed``."""
-    return ", ".join(f"{number} {word}" for word, number in counts.items()) or "nothing ended"
+def counted(counts: Mapping[str, int], order: Sequence[str] = RUN_ORDER) -> str:
+    """Return ``3 ran, 1 failed``; words that ``order`` does not name come last."""
+    words = [*(word for word in order if word in counts), *(w for w in counts if w not in order)]
+    return ", ".join(f"{counts[word]} {word}" for word in words) or "nothing ended"
 
 
 def run_as_json(run: RunRow, counts: Mapping[str, int]) -> dict[str, Any]:
@@ -57,7 +62,7 @@ def run_lines(runs: Sequence[tuple[RunRow, Mapping[str, int]]]) -> Iterator[str]
     """Yield a line per run."""
     rows = [
         (
-            run.id, run.status, when(run.started), "" if run.ended is None else words(run.ended - run.started), run.flow,
+            run.id, run.status, when(run.started), _lasted(run), run.flow,
             counted(counts) + (f"; continues {run.continues}" if run.continues else "") + (f"; in {run.parent}" if run.parent else ""),
         )
         for run, counts in runs
@@ -67,6 +72,28 @@ def run_lines(runs: Sequence[tuple[RunRow, Mapping[str, int]]]) -> Iterator[str]
         yield "  ".join(
             [*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]
         ).rstrip()
+
+
+def _lasted(run: RunRow) -> str:
+    if run.ended is not None:
+        return words(run.ended - run.started)
+    return f"{words(time.time() - run.started)}…" if run.status == "running" else ""
+
+
+def with_running(run: RunRow, tasks: list[TaskEnd]) -> list[TaskEnd]:
+    """Return tasks in which nodes that run, or ran when the run was last heard of, say so."""
+    for task in tasks:
+        for place, node in enumerate(task.nodes):
+            if node.word == "running":
+                task.nodes[place] = node._replace(reason=how_long(run, node))
+    return tasks
+
+
+def how_long(run: RunRow, node: NodeEnd) -> str:
+    """Return for how long a node has been running."""
+    if run.status != "running":
+        return f"when the run was {run.status}"
+    return f"for {words(max(0.0, time.time() - run.started - (node.started or 0.0)))}"
 
 
 def head_line(attempt: AttemptEnd) -> str:
@@ -107,7 +134,7 @@ class Story:
         for task in self.tasks:
             yield from _task_lines(task, errors, verbose=verbose)
         path = critical_path(self.tasks)
-        if len(path) > 1:
+        if path and sum(len(task.nodes) for task in self.tasks) > 1:
             total = sum(node.took or 0.0 for node in path)
             yield ""
             yield f"critical path, {words(total)}: " + " → ".join(
@@ -145,8 +172,19 @@ class Story:
             left = not_torn_down(self.tasks)
             if left:
                 yield f"not torn down: {', '.join(left)}"
-        if self.run.status not in ("ok", "running"):
-            yield f"continue it with: flowkit run … --resume={self.run.id}"
+        if self.run.status in BAD_ENDS and self.begin.get("resumable"):
+            yield f"continue it with: {self.command()} --resume={self.run.id}{self._again()}"
+
+    def command(self) -> str:
+        """Return how the flows of the run are run from here."""
+        paths = dict.fromkeys(task.key.partition("::")[0] for task in self.tasks)
+        root = self.begin.get("root", "")
+        return shlex.join(["flowkit", "run", *(_from_here(path, root) for path in paths)])
+
+    def _again(self) -> str:
+        """Return what has to be given again: secrets are not stored."""
+        params = self.begin.get("params", {})
+        return "".join(f" -P {name}=…" for name, noted in params.items() if noted["secret"] and noted["given"])
 
     def as_json(self) -> dict[str, Any]:
         """Return the run as ``show --json`` has it."""
@@ -183,7 +221,7 @@ def _task_lines(task: TaskEnd, errors: Mapping[str, str | None], *, verbose: boo
     elif single:
         yield _node_line(indent, task.nodes[0], errors)
     else:
-        yield f"{indent}{_letter(task)} {task.key.partition('::')[2]}[{len(task.nodes)}]  {counted(task.counts)}  {words(task.took)}"
+        yield f"{indent}{_letter(task)} {task.key.partition('::')[2]}[{len(task.nodes)}]  {counted(task.counts, ORDER)}  {words(task.took)}"
         shown = task.nodes if verbose else [n for n in task.nodes if n.word in WRONG]
         for node in shown if verbose else shown[:MOST]:
             yield _node_line(f"{indent}    ", node, errors)
@@ -209,6 +247,11 @@ def _node_line(indent: str, node: NodeEnd, errors: Mapping[str, str | None]) -> 
     if error and node.word in WRONG | {"replaced"}:
         parts.append(f"- {error.splitlines()[0]}")
     return "  ".join(parts)
+
+
+def _from_here(path: str, root: str) -> str:
+    """Return a flow's path, which is relative to the root folder, as it is written in the current one."""
+    return path if os.path.exists(path) or not root else os.path.relpath(os.path.join(root, path))
 
 
 def _short(node: NodeEnd) -> str:

@@ -22,6 +22,12 @@ from flowkit_plugins.history.databases import (
 #: Statuses of runs that did not come to a good end.
 BAD_ENDS = ("failed", "interrupted", "killed", "lost", "crashed")
 
+#: All statuses that a run may have.
+STATUSES = ("ok", *BAD_ENDS, "refused", "running")
+
+#: How the reason of a node begins that was given its end by ``flowkit set``.
+BY_HAND = "set by hand"
+
 #: Words of nodes that ended well, or by themselves: these are never called again by ``--resume``.
 ENDED_WELL = frozenset({"ran", "same", "cached", "skipped"})
 

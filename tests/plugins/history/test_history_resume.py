@@ -5,6 +5,7 @@ import json
 import pytest
 
 import flowkit
+from flowkit_plugins.history.databases import open_to_write
 
 MAPPED = """
     import os
@@ -248,6 +249,32 @@ def test_a_node_can_be_repaired_by_hand(mapped, words, total, runs):
         assert "gave up" in str({n.node: n.error for n in run.report.nodes}["up[b]"])
     else:
         assert run["total"] == total
+
+
+def test_a_value_set_by_hand_that_does_not_fit_fails_its_node(mapped):
+    assert mapped.flowkit("set", "last", "up[b]", "--value", "[1, 2]").exit_code == 0
+    run = mapped.run("m.py", resume=True, executor="inline")
+    assert "the value that was set by hand" in str({n.node: n.error for n in run.report.nodes}["up[b]"])
+    assert ran(mapped) == []
+
+
+@pytest.mark.parametrize(
+    ("node", "known"), [("up[z]", False), ("nosuch[a]", False), ("nosuch", False), ("up", False), ("total", True)]
+)
+def test_only_nodes_that_there_are_can_be_set(mapped, node, known):
+    ended = mapped.flowkit("set", "last", node, "--value", "1")
+    assert ended.exit_code == (0 if known else 4)
+    assert known or f"has no node {node!r}" in ended.err
+
+
+def test_an_element_that_a_lost_run_did_not_come_to_can_be_set(mapped):
+    connection = open_to_write(mapped.root / ".flowkit" / "history.db", 1.0)
+    connection.execute("UPDATE runs SET status = 'lost'")
+    connection.execute("DELETE FROM nodes WHERE node = 'm.py::up[b]'")
+    connection.close()
+    assert mapped.flowkit("set", "last", "up[b]", "--value", "X").exit_code == 0
+    assert mapped.flowkit("set", "last", "nosuch[b]", "--value", "X").exit_code == 4
+    assert mapped.run("m.py", resume=True, executor="inline")["total"] == "AXCAXC"
 
 
 def test_unstorable_values_run_again_where_they_are_needed(project):
