@@ -23,7 +23,7 @@ from flowkit.scheduler import Node
 from flowkit.services import Results
 from flowkit.session import Session
 from flowkit.settling import reachable
-from flowkit.values import Collected, Handle
+from flowkit.values import Collected, Handle, ValueMissing
 from flowkit_plugins.history import facts
 from flowkit_plugins.history.reading import BY_HAND, AttemptEnd, History, NodeEnd, RunRow
 
@@ -66,7 +66,10 @@ class Gathering:
         """Take the arguments, and have the attempt end before anything is called."""
         if attempt.full_id == self._node:
             found = attempt.arguments or {}
-            self.arguments = {name: _fetched(value) for name, value in found.items()}
+            try:
+                self.arguments = {name: _fetched(value) for name, value in found.items()}
+            except ValueMissing as error:  # it was stored, and the store has lost it
+                self.missing.append(error.reason)
         else:
             self.missing.append(attempt.full_id)
         attempt.arguments = {"nothing": Handle(partial(_stop))}

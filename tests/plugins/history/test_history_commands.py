@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import subprocess
 
 import pytest
@@ -205,6 +206,13 @@ def test_repro_uses_the_inputs_that_were_stored_though_the_code_above_changed(pr
     (test,) = [value for name, value in scope.items() if name.startswith("test_")]
     with pytest.raises(ValueError, match="3"):
         test()
+
+
+def test_repro_says_that_the_store_has_lost_the_inputs(failed):
+    shutil.rmtree(failed.root / ".flowkit" / "results")
+    ended = failed.flowkit("repro", "last::load[1]")
+    assert ended.exit_code == 4
+    assert "the inputs of m.py::load[1] are not stored any more" in ended.err
 
 
 def test_pdb_opens_in_the_frame_of_the_task_with_its_inputs(failed):
