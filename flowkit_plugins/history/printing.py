@@ -135,12 +135,21 @@ class Story:
             yield from _task_lines(task, errors, verbose=verbose)
         path = critical_path(self.tasks)
         if path and sum(len(task.nodes) for task in self.tasks) > 1:
-            total = sum(node.took or 0.0 for node in path)
+            spans = self._spans(path)
             yield ""
-            yield f"critical path, {words(total)}: " + " → ".join(
-                f"{_short(n)} {words(n.took or 0.0)}" for n in path
+            yield f"critical path, {words(sum(spans))}: " + " → ".join(
+                f"{_short(node)} {words(span)}" for node, span in zip(path, spans, strict=True)
             )
         yield from self._tail()
+
+    def _spans(self, path: Sequence[NodeEnd]) -> list[float]:
+        """Return the seconds from each node's first attempt to its end: retries and their delays count."""
+        first: dict[str, float] = {}
+        for attempt in self.attempts:
+            first.setdefault(attempt.node, attempt.started)
+        return [
+            (node.started or 0.0) + (node.took or 0.0) - first.get(node.node, node.started or 0.0) for node in path
+        ]
 
     def _head(self) -> Iterator[str]:
         run, begin = self.run, self.begin

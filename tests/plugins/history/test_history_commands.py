@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -147,6 +148,35 @@ def test_show_tells_the_tree_the_reasons_and_the_critical_path(failed):
     (bad,) = [n for n in shown["nodes"] if n["word"] == "failed"]
     assert bad["attempts"][0]["arguments"] == {"item": "1"}
     assert shown["params"]["n"]["given"]["value"] == ["2"]
+
+
+def test_the_critical_path_counts_what_retries_took(project):
+    project.write(
+        "m.py",
+        """
+        import time
+        from flowkit import task
+
+        tries = []
+
+        @task(retries={"times": 1, "delay": "300ms"})
+        def flaky() -> int:
+            tries.append(1)
+            time.sleep(0.05)
+            if len(tries) == 1:
+                raise ConnectionError
+            return 1
+
+        @task
+        def after(flaky: int) -> int:
+            return 1
+        """,
+    )
+    assert project.flowkit("run", "m.py").exit_code == 0
+    (line,) = [line for line in project.flowkit("show").out.splitlines() if line.startswith("critical path")]
+    milliseconds = re.fullmatch(r"critical path, .*: flaky (\d+)ms → after .*", line)
+    assert milliseconds, line
+    assert 390 <= int(milliseconds[1]) < 1000
 
 
 def test_logs_show_what_was_printed(failed):
