@@ -44,8 +44,8 @@ GROUP_SECONDS = 0.05
 TICK = 1.0
 """Seconds between two looks at what is running; a node that runs longer than this is written down."""
 TIMEOUT = 5.0
-SWEPT_AT_ONCE = 20
-"""Runs whose time is over that are dropped at the end of a run: it shall not take long."""
+SWEPT_AT_ONCE, ROWS_AT_ONCE = 20, 20_000
+"""Runs whose time is over that are dropped at the end of a run, and rows after which no more are: it shall not take long."""
 
 AT_ONCE = 100
 """Rows in one statement: SQLite takes 999 values everywhere, and the interpreter's lock is asked for once."""
@@ -364,12 +364,16 @@ def sweep(connection: sqlite3.Connection, before: float, most: int) -> int:
         "SELECT number, started, graph FROM runs ORDER BY number LIMIT ?", (most,)
     ).fetchall()
     old = [(number, graph) for number, started, graph in found if started < before]
+    swept = rows_swept = 0
     for number, graph in old:
+        if rows_swept > ROWS_AT_ONCE:
+            break
+        swept += 1
         for table in OF_A_RUN:
-            connection.execute(
+            rows_swept += connection.execute(
                 f"DELETE FROM {table} WHERE at BETWEEN ? AND ?",
                 (number * SPAN, (number + 1) * SPAN - 1),
-            )
+            ).rowcount
         connection.execute("DELETE FROM details WHERE number = ?", (number,))
         connection.execute("DELETE FROM runs WHERE number = ?", (number,))
         connection.execute(f"DELETE FROM runs_of WHERE {IN_ALL_FLOWS} AND number = ?", (number,))
@@ -377,7 +381,7 @@ def sweep(connection: sqlite3.Connection, before: float, most: int) -> int:
             "SELECT 1 FROM runs WHERE graph = ? LIMIT 1", (graph,)
         ).fetchall():
             connection.execute("DELETE FROM graphs WHERE hash = ?", (graph,))
-    return len(old)
+    return swept
 
 
 def _insert(connection: sqlite3.Connection, values: list[object]) -> None:

@@ -250,7 +250,7 @@ def _node_line(indent: str, node: NodeEnd, errors: Mapping[str, str | None]) -> 
         parts.append(words(node.called))
     if node.tries > 1:
         parts.append(f"{node.tries} attempts")
-    if node.reason:
+    if node.reason and node.reason != node.word:
         parts.append(node.reason)
     error = errors.get(node.node)
     if error and node.word in WRONG | {"replaced"}:

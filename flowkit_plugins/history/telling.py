@@ -28,15 +28,7 @@ def told(
     if end.called is not None:
         tries = f", attempt {end.tries}" if end.tries > 1 else ""
         lines.append(f"  It took {words(end.called)}{tries}.")
-    if end.reason and end.word in (
-        "ran",
-        "same",
-        "failed",
-        "timeout",
-        "error",
-        "interrupted",
-        "replaced",
-    ):
+    if end.reason and end.word in _CALLED and end.reason != end.word:
         lines.append(f"  It was called because: {end.reason}.")
     mine = [a for a in attempts if a.node == end.node]
     for attempt in mine:
