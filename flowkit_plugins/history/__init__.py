@@ -151,6 +151,12 @@ class _Session:
         return self._told
 
     @hookimpl
+    def flowkit_run_started(self, run: RunInfo) -> None:
+        """Learn what must not be looked for by its name."""
+        if self._resumed is not None:
+            self._resumed.mask = run.mask
+
+    @hookimpl
     def flowkit_plan_started(self, run: RunInfo) -> None:
         """Get ready to say how long nodes took."""
         self._durations.begin([flow.path for flow in run.graph.flows], run.id)

@@ -255,7 +255,7 @@ class Journal:
                 started = round(attempt.started_at - zero, 6)
                 connection.execute(
                     "INSERT INTO running VALUES (?, ?, ?, ?, NULL)",
-                    (at, attempt.full_id, attempt.number, started),
+                    (at, mask(attempt.full_id), attempt.number, started),
                 )
             connection.executemany("UPDATE running SET sections = ? WHERE at = ?", told)
 
@@ -296,16 +296,20 @@ class Journal:
         number = self._first // SPAN
         for report in reports:
             if report.word in BAD:
-                place = (report.unit.task.flow.path, report.unit.id)
+                place = self._place(report)
                 self._was_failed.discard(place)
                 connection.execute(
                     "INSERT OR REPLACE INTO failed VALUES (?, ?, ?)", (*place, number)
                 )
             elif self._was_failed and report.word not in ("not run", "upstream"):
-                place = (report.unit.task.flow.path, report.unit.id)
+                place = self._place(report)
                 if place in self._was_failed:
                     self._was_failed.discard(place)
                     connection.execute("DELETE FROM failed WHERE flow = ? AND node = ?", place)
+
+    def _place(self, report: NodeReport) -> tuple[str, str]:
+        """Return a node's flow and its id as they are noted."""
+        return report.unit.task.flow.path, self._mask(report.unit.id)
 
     def _finish(self, connection: sqlite3.Connection) -> None:
         number = self._first // SPAN
@@ -331,7 +335,7 @@ class Journal:
             if t.wants is None and t.given is None
         }
         met = (
-            {(n.unit.task.flow.path, n.unit.id) for n in self._report.nodes}
+            {self._place(node) for node in self._report.nodes}
             if self._was_failed and self._report
             else set()
         )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from flowkit.errors import FailRequested, OptionError, SelectionError
 from flowkit.hookspecs import Known, Stale, hookimpl
 from flowkit.parameters import Given, Problem, Sources, convert
+from flowkit.secrets import Mask
 from flowkit.values import Handle
 from flowkit_plugins.history import facts
 from flowkit_plugins.history.reading import (
@@ -41,11 +42,13 @@ class Resumed:
 
     Attributes:
         run: Its id.
+        mask: Takes secrets out of the ids of nodes, as they are out of those that were noted.
     """
 
     def __init__(self, history: History, row: RunRow) -> None:
         self.run = row.id
         self.row = row
+        self.mask: Mask = str
         self.details = history.details(row)
         self._history = history
         self._chain = _chain(history, row)
@@ -69,7 +72,7 @@ class Resumed:
                     if end.word in ENDED_WELL:
                         self._ended[end.node] = end.key
             self._history.close()
-        return self._ended.get(node)
+        return self._ended.get(self.mask(node))
 
 
 def _chain(history: History, row: RunRow) -> list[RunRow]:

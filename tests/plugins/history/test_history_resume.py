@@ -166,6 +166,46 @@ def test_a_secret_is_not_stored_and_has_to_be_given_again(project):
     assert project.flowkit("show").out.count("hunter") == 0
 
 
+def test_a_secret_in_the_id_of_an_element_is_masked_and_the_element_found_again(project):
+    project.write(
+        "m.py",
+        """
+        from pathlib import Path
+        from pydantic import SecretStr
+        from flowkit import task, Collected
+
+        @task
+        def urls(token: SecretStr) -> list[str]:
+            return [f"{site}/{token.get_secret_value()}" for site in "ab"]
+
+        @task(each={"url": "urls"}, cache=False)
+        def got(url: str) -> int:
+            with open("ran.txt", "a") as file:
+                file.write(url[0] + "\\n")
+            if url[0] == "b" and not Path("fixed").exists():
+                raise ValueError(url)
+            return 1
+
+        @task
+        def count(got: Collected[int]) -> int:
+            return len(got)
+        """,
+    )
+    assert project.flowkit("run", "m.py", "-P", "token=hunter-two").exit_code == 1
+    for words in (["show"], ["why", "count"], ["logs"], ["runs", "--json"], ["show", "--json"]):
+        shown = project.flowkit(*words)
+        assert shown.exit_code == 0
+        assert "hunter" not in shown.out
+    assert "F got[b/**********]  FAILED" in project.flowkit("show").out
+    for file in (project.root / ".flowkit").glob("history.db*"):
+        assert b"hunter-two" not in file.read_bytes()
+    assert project.flowkit("run", "m.py", "--lf", "-P", "token=hunter-two").exit_code == 1
+    (project.root / "ran.txt").unlink()
+    project.write("fixed")
+    assert project.flowkit("run", "m.py", "--resume", "-P", "token=hunter-two").exit_code == 0
+    assert ran(project) == ["b"]
+
+
 def test_a_run_without_a_cache_cannot_be_resumed_and_says_so(mapped):
     assert not mapped.run("m.py", no_cache=True, executor="inline").ok
     ended = mapped.flowkit("run", "m.py", "--resume")
