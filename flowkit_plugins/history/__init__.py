@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowkit.durations import seconds
+from flowkit.errors import FlowkitError
 from flowkit.hookspecs import Flag, Option, hookimpl
 
 if TYPE_CHECKING:
@@ -219,9 +220,19 @@ class Kept:
         self._history = history
 
     def keys(self) -> set[str]:
-        """Return the keys that runs which did not end well need to be resumed."""
-        found: set[str] = self._history.needed_keys()
-        self._history.close()
+        """Return the keys that runs which did not end well need to be resumed.
+
+        Raises:
+            FlowkitError: Nobody can tell, so nothing may be swept.
+        """
+        from flowkit_plugins.history.reading import HistoryError
+
+        try:
+            found: set[str] = self._history.needed_keys()
+        except HistoryError as error:
+            raise FlowkitError(f"what runs need to be resumed is not known: {error}") from None
+        finally:
+            self._history.close()
         return found
 
 

@@ -223,6 +223,7 @@ def set_(
         raise SelectionError(f"run {row.id} is still running", remedy="Wait for it, or stop it.")
     name = _node_to_set(history, row, node)
     before = len(history.repairs(row))
+    command = printing.command(history.graph(row).get("keys", ()) or [name], history.details(row))
     history.close()
     if what == "value":
         try:
@@ -234,7 +235,7 @@ def set_(
         f"{name} of run {row.id}: {what} {text}"
         + ("" if not before else ", instead of what was set before")
     )
-    click.echo(f"flowkit run … --resume={row.id} takes it from there")
+    click.echo(f"{command} --resume={row.id} takes it from there")
 
 
 def _node_to_set(history: History, row: RunRow, text: str) -> str:

@@ -182,13 +182,7 @@ class Story:
             if left:
                 yield f"not torn down: {', '.join(left)}"
         if self.run.status in BAD_ENDS and self.begin.get("resumable"):
-            yield f"continue it with: {self.command()} --resume={self.run.id}{self._again()}"
-
-    def command(self) -> str:
-        """Return how the flows of the run are run from here."""
-        paths = dict.fromkeys(task.key.partition("::")[0] for task in self.tasks)
-        root = self.begin.get("root", "")
-        return shlex.join(["flowkit", "run", *(_from_here(path, root) for path in paths)])
+            yield f"continue it with: {command([task.key for task in self.tasks], self.begin)} --resume={self.run.id}{self._again()}"
 
     def _again(self) -> str:
         """Return what has to be given again: secrets are not stored."""
@@ -256,6 +250,17 @@ def _node_line(indent: str, node: NodeEnd, errors: Mapping[str, str | None]) -> 
     if error and node.word in WRONG | {"replaced"}:
         parts.append(f"- {error.splitlines()[0]}")
     return "  ".join(parts)
+
+
+def command(keys: Sequence[str], begin: Mapping[str, Any]) -> str:
+    """Return how the flows of a run are run from here.
+
+    Args:
+        keys: Of its tasks, or nodes.
+        begin: What was noted of the run at its start.
+    """
+    paths = dict.fromkeys(key.partition("::")[0] for key in keys if key)
+    return shlex.join(["flowkit", "run", *(_from_here(path, begin.get("root", "")) for path in paths)])
 
 
 def _from_here(path: str, root: str) -> str:

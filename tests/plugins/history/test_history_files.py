@@ -55,6 +55,16 @@ def test_a_damaged_file_is_said_and_the_run_goes_on(flow):
     assert "is damaged" in ended.err
 
 
+def test_nothing_is_swept_while_nobody_knows_what_runs_need(flow):
+    assert flow.run("m.py").ok
+    whole = history_of(flow).read_bytes()
+    history_of(flow).write_bytes(whole[: len(whole) // 2])
+    ended = flow.flowkit("cache", "gc")
+    assert ended.exit_code == 1
+    assert "what runs need to be resumed is not known" in ended.err
+    assert "internal error" not in ended.err
+
+
 @pytest.mark.parametrize("version", [SCHEMA - 1, SCHEMA + 1, 99])
 def test_a_file_of_another_version_is_said_and_left_alone(flow, version):
     made(history_of(flow), version)
