@@ -19,7 +19,7 @@ from flowkit_plugins.history.tree import ORDER, WRONG, TaskEnd, critical_path, n
 _MORE_LETTERS = {"interrupted": "!", "running": ">", "replaced": "F", "not run": "-"}
 #: The order of the last line of a run.
 RUN_ORDER = ("ran", "same", "cached", "skipped", "replaced", "failed", "timeout", "error", "upstream", "interrupted", "not run")
-#: Elements of a mapped task that are shown without ``-v``.
+#: Elements of a mapped task that are shown without ``-v``, and steps of the critical path.
 MOST = 10
 
 
@@ -137,9 +137,11 @@ class Story:
         if path and sum(len(task.nodes) for task in self.tasks) > 1:
             spans = self._spans(path)
             yield ""
-            yield f"critical path, {words(sum(spans))}: " + " → ".join(
-                f"{_short(node)} {words(span)}" for node, span in zip(path, spans, strict=True)
-            )
+            steps = [f"{_short(node)} {words(span)}" for node, span in zip(path, spans, strict=True)]
+            if len(steps) > MOST:
+                half = MOST // 2
+                steps[half:-half] = [f"… {len(steps) - 2 * half:,} more …"]
+            yield f"critical path, {words(sum(spans))}: {' → '.join(steps)}"
         yield from self._tail()
 
     def _spans(self, path: Sequence[NodeEnd]) -> list[float]:

@@ -13,6 +13,8 @@ ORDER = (
     "failed", "timeout", "error", "interrupted", "running", "upstream", "replaced",
     "ran", "same", "cached", "skipped", "not run",
 )  # fmt: skip
+#: Seconds by which a node may seem to start before what it waited for has ended: times are rounded.
+AT_ONCE = 0.001
 WRONG = frozenset({"failed", "timeout", "error", "interrupted", "running"})
 
 
@@ -116,7 +118,9 @@ def _real(ups: Sequence[TaskEnd]) -> list[TaskEnd]:
 
 
 def _waited_for(node: NodeEnd, up: TaskEnd) -> NodeEnd | None:
-    called = [each for each in up.nodes if each.called is not None]
+    # A fallback stands above the task that it stands in for, and runs after it.
+    until = (node.started or 0.0) + AT_ONCE
+    called = [each for each in up.nodes if each.called is not None and _end(each) <= until]
     same = [
         each
         for each in called

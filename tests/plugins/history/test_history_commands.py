@@ -179,6 +179,36 @@ def test_the_critical_path_counts_what_retries_took(project):
     assert 390 <= int(milliseconds[1]) < 1000
 
 
+def test_a_fallback_is_not_what_the_task_that_failed_waited_for(project):
+    project.write(
+        "m.py",
+        """
+        import time
+        from flowkit import task
+
+        @task
+        def first() -> int:
+            time.sleep(0.05)
+            return 1
+
+        @task(fallback="spare")
+        def may(first: int) -> int:
+            time.sleep(0.02)
+            raise RuntimeError("no")
+
+        @task
+        def spare() -> int:
+            return 5
+
+        @task
+        def use(may: int) -> int:
+            return may
+        """,
+    )
+    assert project.flowkit("run", "m.py").exit_code == 0
+    assert json.loads(project.flowkit("show", "--json").out)["critical_path"] == ["m.py::first", "m.py::may", "m.py::use"]
+
+
 def test_logs_show_what_was_printed(failed):
     assert "loading 0" in failed.flowkit("logs").out
     only = failed.flowkit("logs", "last", "load[1]").out

@@ -88,6 +88,12 @@ def test_commands_answer_at_once(long_history, words, most):
     assert seconds_of(long_history, *words) < max(most, 4 * empty)
 
 
+def test_a_long_critical_path_is_told_by_its_ends(short_history):
+    (line,) = [line for line in short_history.flowkit("show", "last-failed").out.splitlines() if line.startswith("critical")]
+    assert line.count("→") == 10
+    assert f"t4 40ms → … {SIZES[0][1] - 10} more … → t{SIZES[0][1] - 5} 40ms" in line
+
+
 def work_of(project, words, monkeypatch):
     """How many steps SQLite takes, on all threads together, to answer a command: the same on every machine."""
     steps = 0
