@@ -23,10 +23,10 @@ from flowkit.errors import (
 from flowkit.hookspecs import Flag
 from flowkit.plugins import Plugins
 from flowkit.process import Signals, collect_less_often
-from flowkit.session import Session
 
 if TYPE_CHECKING:
     from flowkit.planning import Decision
+    from flowkit.session import Session
 
 OK, FAILED, INTERRUPTED, INTERNAL, USAGE, NOTHING = range(6)
 
@@ -259,6 +259,8 @@ def print_plan(decisions: Sequence[Decision], *, as_json: bool) -> None:
 
 def open_session(targets: Sequence[str], plugins: Sequence[str] = (), *, command: str = "") -> Session:
     """Return a session for targets of the command line, reporting to standard output."""
+    from flowkit.session import Session  # 25 ms, which commands that run nothing need not wait for
+
     if not targets:
         raise FlowError(
             [UsageError("no target", remedy="Name a module, a folder or a task: flowkit run flow.py")]

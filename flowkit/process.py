@@ -7,9 +7,10 @@ import gc
 import os
 import signal
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flowkit.runner import Runner
+if TYPE_CHECKING:
+    from flowkit.runner import Runner
 
 #: The exit code after a second Ctrl-C.
 KILLED = 130
@@ -29,9 +30,6 @@ class Signals:
         if threading.current_thread() is not threading.main_thread():
             return
 
-        def stop() -> None:
-            runner.interrupt()
-
         def on_signal(number: int, frame: object) -> None:
             if self._pressed:
                 os.write(2, b"\nkilled: nothing was torn down\n")
@@ -41,7 +39,7 @@ class Signals:
                 os._exit(KILLED)
             self._pressed = True
             # Not here: the handler may have interrupted this thread while it held the run's lock.
-            threading.Thread(target=stop, name="flowkit-interrupt", daemon=True).start()
+            threading.Thread(target=runner.interrupt, name="flowkit-interrupt", daemon=True).start()
             signalled = getattr(runner.executor, "signalled", None)
             if signalled is not None:  # only an executor that calls tasks in this very thread has it
                 signalled()

@@ -212,9 +212,7 @@ class Runner:
 
     def _patience(self) -> float | None:
         """Return how long there is nothing to do but wait, in seconds; None means for good."""
-        until = self._wake_at
-        if self._grace and self._grace[0][0] < until:
-            until = self._grace[0][0]
+        until = min(self._wake_at, self._grace[0][0] if self._grace else self._wake_at)
         return None if until == float("inf") else max(0.0, until - self._clock.now())
 
     def _crashed(self, error: BaseException) -> None:
@@ -241,14 +239,19 @@ class Runner:
         """Feed all events to the machine and carry out what it wants; return the attempts to run."""
         events, handle, handlers = self._events, self.machine.handle, self._handlers
         starting: list[Attempt] = []
-        while events:
-            for command in handle(events.popleft()):
-                if type(command) is Start:
-                    attempt = self._start(command.node)
-                    if attempt is not None:
-                        starting.append(attempt)
-                else:
-                    handlers[type(command)](command)
+        try:
+            while events:
+                for command in handle(events.popleft()):
+                    if type(command) is Start:
+                        attempt = self._start(command.node)
+                        if attempt is not None:
+                            starting.append(attempt)
+                    else:
+                        handlers[type(command)](command)
+        except BaseException:
+            for attempt in starting:  # nobody will call these, so nobody may wait for their end
+                self._running.pop(attempt.unit, None)
+            raise
         return starting
 
     # Commands
@@ -266,12 +269,11 @@ class Runner:
         if missing:
             self._events.append(InputsMissing(now, node, missing))
             return None
-        before = self._tries.get(node)
-        attempt = Attempt(node, 1 if before is None else len(before) + 1, self.run, now)
+        attempt = Attempt(node, len(self._tries.get(node) or ()) + 1, self.run, now)
         attempt.arguments = arguments
-        self._running[node] = attempt
         if self._attempt_started is not None:
             self._attempt_started(attempt)
+        self._running[node] = attempt
         return attempt
 
     def _give(self, node: Node, now: float) -> None:

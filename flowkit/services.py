@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from flowkit.reports import Attempt, Section
     from flowkit.values import Handle
 
 
@@ -47,11 +49,28 @@ class Before(Protocol):
 Durations = Before
 
 
-class Remaining(Protocol):
-    """How long the run that goes on will still take."""
+class Typical(Protocol):
+    """How long the nodes of a task take."""
 
-    def left(self) -> float | None:
-        """Return about how many seconds are left; None if nobody knows."""
+    def typical(self, task: str) -> float | None:
+        """Return the seconds a node of a task (its key) took the last time, on average; None if nobody knows."""
+
+
+class Printed(Protocol):
+    """What attempts that still run have printed."""
+
+    def size(self, attempt: Attempt) -> int:
+        """Return how much that is so far: any measure that only grows."""
+
+    def so_far(self, attempt: Attempt) -> list[Section]:
+        """Return the whole lines of it, secrets masked."""
+
+
+class Display(Protocol):
+    """The screen, where something moves on it while a run goes on."""
+
+    def released(self) -> AbstractContextManager[None]:
+        """Leave the screen to whoever enters this, for a prompt say, until it is left."""
 
 
 class Needs(Protocol):

@@ -30,6 +30,8 @@ FILE = re.compile(r"# ([\w./-]+\.(?:py|toml|yaml))\n")
 def normal(line: str) -> str:
     """A line without what differs from run to run."""
     line = line.replace("just now", "0s ago")
+    line = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "DATE", line)
+    line = re.sub(r"set by hand by \w+", "set by hand by USER", line)
     line = re.sub(r"\b\d+(\.\d+)?(ms|s|m|h)(\d+s)?\b", "TIME", line)
     line = re.sub(r"Python \S+ -- .*|Python \S+ flowkit-run \S+", "VERSIONS", line.replace(",", ""))
     line = re.sub(r"rootdir: \S+", "rootdir: ROOT", line)

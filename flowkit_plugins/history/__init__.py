@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowkit.durations import seconds
+from flowkit.errors import FlowkitError
 from flowkit.hookspecs import Flag, Option, hookimpl
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class _Session:
     """What of the history takes part in one session."""
 
     def __init__(self, session: Session) -> None:
-        from flowkit.services import Before, Continuation, Needs, Remaining
+        from flowkit.services import Before, Continuation, Needs, Typical
         from flowkit_plugins.history.before import Durations
         from flowkit_plugins.history.reading import History
         from flowkit_plugins.history.recorder import Recorder
@@ -133,9 +134,9 @@ class _Session:
             from flowkit_plugins.history.debugger import Debugger
 
             session.executor_name = "inline"
-            session.plugins.register(Debugger(), "history:debugger")
+            session.plugins.register(Debugger(session), "history:debugger")
         durations = Durations(History(file), session.services.get(Before))
-        session.services[Before] = session.services[Remaining] = durations
+        session.services[Before] = session.services[Typical] = durations
         self._durations = durations
         if not flags.get("no_history"):
             session.services[Needs] = Kept(self._history)
@@ -151,9 +152,15 @@ class _Session:
         return self._told
 
     @hookimpl
+    def flowkit_run_started(self, run: RunInfo) -> None:
+        """Learn what must not be looked for by its name."""
+        if self._resumed is not None:
+            self._resumed.mask = run.mask
+
+    @hookimpl
     def flowkit_plan_started(self, run: RunInfo) -> None:
         """Get ready to say how long nodes took."""
-        self._durations.begin([flow.path for flow in run.graph.flows], run.slots, run.id)
+        self._durations.begin([flow.path for flow in run.graph.flows], run.id)
 
     @hookimpl
     def flowkit_parameters(self, session: Session, sources: Sources) -> Mapping[str, object]:
@@ -213,9 +220,19 @@ class Kept:
         self._history = history
 
     def keys(self) -> set[str]:
-        """Return the keys that runs which did not end well need to be resumed."""
-        found: set[str] = self._history.needed_keys()
-        self._history.close()
+        """Return the keys that runs which did not end well need to be resumed.
+
+        Raises:
+            FlowkitError: Nobody can tell, so nothing may be swept.
+        """
+        from flowkit_plugins.history.reading import HistoryError
+
+        try:
+            found: set[str] = self._history.needed_keys()
+        except HistoryError as error:
+            raise FlowkitError(f"what runs need to be resumed is not known: {error}") from None
+        finally:
+            self._history.close()
         return found
 
 

@@ -16,9 +16,15 @@ from flowkit.durations import seconds
 from flowkit.errors import OptionError, SelectionError, UsageError, did_you_mean
 from flowkit_plugins.history import file_of, flowkit_settings, printing
 from flowkit_plugins.history.databases import SPAN, open_to_write, transaction, trouble
-from flowkit_plugins.history.reading import History, HistoryError, NodeEnd, RunRow
+from flowkit_plugins.history.following import Follower
+from flowkit_plugins.history.reading import STATUSES, History, HistoryError, NodeEnd, RunRow
 from flowkit_plugins.history.telling import matching, told
 from flowkit_plugins.history.tree import tasks_of
+
+#: Seconds between two looks at a run that is followed.
+FOLLOW_EVERY = 0.2
+#: Ids that the shell is offered.
+MOST_COMPLETED = 500
 
 
 def ids(incomplete: str) -> list[str]:
@@ -32,6 +38,17 @@ def ids(incomplete: str) -> list[str]:
         for name in ("last", "last-failed", *(run.id for run in listed))
         if name.startswith(incomplete)
     ]
+
+
+def nodes(run: str, incomplete: str) -> list[str]:
+    """Return the nodes of a run whose ids, within the flow or in full, begin so, for the shell."""
+    try:
+        history = _history(".")
+        names = [end.node for end in history.nodes(history.find(run))]
+    except (HistoryError, UsageError, OSError):
+        return []
+    short = [name.partition("::")[2] for name in names]
+    return [name for name in (*short, *names) if name.startswith(incomplete)][:MOST_COMPLETED]
 
 
 def _history(root: str) -> History:
@@ -54,6 +71,9 @@ def runs(
     root: str,
 ) -> None:
     """List runs."""
+    for word in status:
+        if word not in STATUSES:
+            raise OptionError.unknown("status", word, f"--status {word}", STATUSES)
     history = _history(root)
     after = None
     if since is not None:
@@ -101,9 +121,9 @@ def show(run: str, verbose: bool, as_json: bool, root: str) -> None:
     """Show what a run did."""
     history = _history(root)
     row = history.find(run)
+    tasks = tasks_of(history.graph(row), history.nodes(row), history.running(row))
     story = printing.Story(
-        row, history.details(row), history.details(row, "end"),
-        tasks_of(history.graph(row), history.nodes(row), history.running(row)),
+        row, history.details(row), history.details(row, "end"), printing.with_running(row, tasks),
         [attempt for _, attempt in history.attempts(row)], history.repairs(row), history.children(row),
     )  # fmt: skip
     history.close()
@@ -117,22 +137,23 @@ def logs(run: str, node: str, follow: bool, root: str) -> None:
     """Show what nodes printed."""
     history = _history(root)
     row = history.find(run)
-    after, shown = 0, False
+    after, follower = 0, Follower()
     while True:
         found = history.attempts(row, after)
-        wanted = set(matching(node, [a.node for _, a in found])) if node else None
-        for at, attempt in found:
-            after = at + 1
-            if wanted is None or attempt.node in wanted:
-                lines = printing.log_lines(attempt)
-                shown = shown or bool(lines)
-                for line in lines:
-                    click.echo(line)
-        row = history.run(row.id) or row
+        running = history.running(row)
+        after = found[-1][0] + 1 if found else after
+        names = [*(attempt.node for _, attempt in found), *(each.node for each in running)]
+        wanted = set(matching(node, names)) if node else None
+        word = "running" if row.status == "running" else "was running"
+        for line in follower.ended([attempt for _, attempt in found], wanted):
+            click.echo(line)
+        for line in follower.running(running, wanted, word):
+            click.echo(line)
         if not follow or (row.status != "running" and not found):
             break
-        time.sleep(0.2)
-    if not shown:
+        time.sleep(FOLLOW_EVERY)
+        row = history.run(row.id) or row
+    if not follower.shown:
         names = [n.node for n in history.nodes(row)]
         if node and not matching(node, names):
             raise _unknown(node, row, names)
@@ -202,6 +223,7 @@ def set_(
         raise SelectionError(f"run {row.id} is still running", remedy="Wait for it, or stop it.")
     name = _node_to_set(history, row, node)
     before = len(history.repairs(row))
+    command = printing.command(history.graph(row).get("keys", ()) or [name], history.details(row))
     history.close()
     if what == "value":
         try:
@@ -213,19 +235,26 @@ def set_(
         f"{name} of run {row.id}: {what} {text}"
         + ("" if not before else ", instead of what was set before")
     )
-    click.echo(f"flowkit run … --resume={row.id} takes it from there")
+    click.echo(f"{command} --resume={row.id} takes it from there")
 
 
 def _node_to_set(history: History, row: RunRow, text: str) -> str:
     nodes: list[NodeEnd] = history.nodes(row)
     names = [n.node for n in nodes]
-    names += [key for key in history.graph(row).get("keys", ()) if key and key not in names]
+    shape = history.graph(row)
+    keys = shape.get("keys", ())
+    mapped = {keys[place] for place in shape.get("mapped", ())}
+    known = set(names)
+    names += [key for key in keys if key and key not in known and key not in mapped]
     found = [n for n in matching(text, names) if n == text or n.partition("::")[2] == text]
     if len(found) == 1:
         return found[0]
-    flows = {n.partition("::")[0] for n in names}
-    if "[" in text and len(flows) == 1:  # an element that the run did not come to
-        return text if "::" in text else f"{flows.pop()}::{text}"
+    if text.endswith("]") and row.status not in ("ok", "failed"):
+        # An element that the run did not come to. One that came to its end knows all its elements.
+        task = text.partition("[")[0]
+        owners = [key for key in mapped if task in (key, key.partition("::")[2])]
+        if len(owners) == 1:
+            return f"{owners[0]}{text[len(task) :]}"
     raise _unknown(text, row, names)
 
 

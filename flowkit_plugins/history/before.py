@@ -1,13 +1,13 @@
-"""How long nodes took before, and how long a run will still take. See ``services.Before``."""
+"""How long nodes took before. See ``services.Before`` and ``services.Typical``."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
-from flowkit.reports import NodeReport
 from flowkit.services import Before
 from flowkit_plugins.history.reading import History, HistoryError
+from flowkit_plugins.history.tree import task_of
 
 #: Runs that are looked at for a node that did not run in the last one.
 RUNS = 3
@@ -26,16 +26,14 @@ class Durations:
         self._otherwise = otherwise
         self._took: dict[str, float] | None = None
         self._elements: dict[str, int] = {}
-        self._left: dict[str, float] = {}
-        self._slots = 1
+        self._means: dict[str, float] = {}
         self._flows: tuple[str, ...] = ()
         self._own = ""
         self._lock = threading.Lock()
 
-    def begin(self, flows: Sequence[str], slots: int, run: str) -> None:
-        """Say which flows are run, on how many slots, and as which run."""
+    def begin(self, flows: Sequence[str], run: str) -> None:
+        """Say which flows are run, and as which run."""
         self._flows = tuple(flows)
-        self._slots = slots
         self._own = run
 
     def took(self, node: str) -> float | None:
@@ -45,32 +43,16 @@ class Durations:
             return self._otherwise.took(node)
         return found
 
-    last = took
-
     def count(self, task: str) -> int:
         """Return how many elements a mapped task (its key) had the last time; 0 if nobody knows."""
         self._all()
         found = self._elements.get(task, 0)
         return self._otherwise.count(task) if not found and self._otherwise is not None else found
 
-    def left(self) -> float | None:
-        """Return about how many seconds the run that goes on will still take; None if nobody knows.
-
-        What the nodes that have not ended took the last time, shared among the slots, and no less
-        than the longest of them.
-        """
+    def typical(self, task: str) -> float | None:
+        """Return the seconds a node of a task (its key) took the last time, on average; None if nobody knows."""
         self._all()
-        with self._lock:
-            if not self._left:
-                return None
-            return max(sum(self._left.values()) / self._slots, *self._left.values())
-
-    def ended(self, reports: Iterable[NodeReport]) -> None:
-        """Take in that nodes of the run ended."""
-        if self._took is not None:
-            with self._lock:
-                for report in reports:
-                    self._left.pop(report.full_id, None)
+        return self._means.get(task)
 
     def _all(self) -> dict[str, float]:
         with self._lock:
@@ -82,7 +64,7 @@ class Durations:
                 except HistoryError:
                     pass  # whoever writes the history says so
                 self._history.close()
-                self._left = dict(self._took)
+                self._means = _means(self._took)
             return self._took
 
     def _read(self, flow: str) -> None:
@@ -107,3 +89,11 @@ class Durations:
                     self._took.setdefault(end.node, took)
             if not missing and run.status == "ok":
                 return
+
+
+def _means(took: Mapping[str, float]) -> dict[str, float]:
+    """Return task → mean of what its nodes took."""
+    sums: dict[str, list[float]] = {}
+    for node, seconds in took.items():
+        sums.setdefault(task_of(node), []).append(seconds)
+    return {task: sum(each) / len(each) for task, each in sums.items()}

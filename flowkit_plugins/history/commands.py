@@ -28,14 +28,14 @@ def commands() -> Sequence[click.Command]:
 
 
 def _runs() -> click.Command:
-    words = "ok, failed, interrupted, killed, lost, crashed, running."
+    words = "ok, failed, interrupted, killed, lost, crashed, refused or running; may be repeated."
     return _command(
         "runs",
         "List runs, the newest first.",
         click.Argument(["flow"], required=False, default=""),
         click.Option(["--status"], multiple=True, metavar="WORD", help=words),
         click.Option(["--since"], metavar="DURATION", help="Only those that began since then: 2d."),
-        click.Option(["-n", "most"], type=int, default=20, help="How many; 20."),
+        click.Option(["-n", "most"], type=click.IntRange(1), default=20, metavar="N", help="How many; 20."),
         click.Option(["--all", "children"], is_flag=True, help="Those that tasks started, too."),
         _JSON,
     )
@@ -56,7 +56,7 @@ def _logs() -> click.Command:
         "logs",
         f"Show what the nodes of a run printed, and why they failed. {RUN_HELP}",
         _run(required=False),
-        click.Argument(["node"], required=False, default=""),
+        click.Argument(["node"], required=False, default="", shell_complete=_complete_node),
         click.Option(["-f", "--follow"], is_flag=True, help="Go on until the run ends."),
     )
 
@@ -65,7 +65,7 @@ def _why() -> click.Command:
     return _command(
         "why",
         "Say what happened to a node, in words.",
-        click.Argument(["node"]),
+        click.Argument(["node"], shell_complete=_complete_node),
         _run(required=False),
     )
 
@@ -75,7 +75,7 @@ def _set() -> click.Command:
         "set",
         f"Say by hand how a node of a run shall have ended, for --resume. {RUN_HELP}",
         _run(required=True),
-        click.Argument(["node"]),
+        click.Argument(["node"], shell_complete=_complete_node),
         click.Option(["--value"], metavar="JSON", help="It succeeded with this (JSON, else text)."),
         _reason("--skip", "skipped by hand", "It was skipped."),
         _reason("--fail", "failed by hand", "It failed."),
@@ -119,3 +119,10 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
     from flowkit_plugins.history import actions
 
     return actions.ids(incomplete)
+
+
+def _complete_node(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the nodes of the run that is named, or of the last one, for the shell."""
+    from flowkit_plugins.history import actions
+
+    return actions.nodes(context.params.get("run") or "last", incomplete)

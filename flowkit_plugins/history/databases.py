@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-SCHEMA = 1
+SCHEMA = 2
 SPAN = 1 << 32
 """Rowids that each run has."""
 
@@ -26,12 +26,17 @@ TABLES = (
     "CREATE INDEX runs_by_status ON runs (status, number)",
     "CREATE INDEX runs_by_graph ON runs (graph)",
     "CREATE INDEX runs_by_parent ON runs (parent) WHERE parent IS NOT NULL",
+    "CREATE INDEX runs_of_nobody ON runs (number) WHERE parent IS NULL",
     (
         "CREATE TABLE details (number INTEGER NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,"
         " PRIMARY KEY (number, kind)) WITHOUT ROWID"
     ),
     "CREATE TABLE flows (flow TEXT PRIMARY KEY, file TEXT, module TEXT) WITHOUT ROWID",
-    "CREATE TABLE runs_of (flow TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (flow, number)) WITHOUT ROWID",
+    (
+        "CREATE TABLE runs_of (flow TEXT NOT NULL, child INTEGER NOT NULL, number INTEGER NOT NULL,"
+        " status TEXT NOT NULL, PRIMARY KEY (flow, child, number)) WITHOUT ROWID"
+    ),
+    "CREATE INDEX runs_of_by_status ON runs_of (flow, child, status, number)",
     "CREATE TABLE graphs (hash TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID",
     (
         "CREATE TABLE nodes (at INTEGER PRIMARY KEY, node TEXT NOT NULL, word TEXT NOT NULL, reason TEXT,"
@@ -42,7 +47,10 @@ TABLES = (
         " kind TEXT NOT NULL, started REAL, took REAL, error TEXT, traceback TEXT, arguments TEXT,"
         " sections TEXT, again TEXT)"
     ),
-    "CREATE TABLE running (at INTEGER PRIMARY KEY, node TEXT NOT NULL, number INTEGER NOT NULL, started REAL)",
+    (
+        "CREATE TABLE running (at INTEGER PRIMARY KEY, node TEXT NOT NULL, number INTEGER NOT NULL,"
+        " started REAL, sections TEXT)"
+    ),
     (
         "CREATE TABLE failed (flow TEXT NOT NULL, node TEXT NOT NULL, number INTEGER NOT NULL,"
         " PRIMARY KEY (flow, node)) WITHOUT ROWID"
@@ -55,6 +63,9 @@ TABLES = (
 
 OF_A_RUN = ("nodes", "attempts", "running", "repairs")
 """Tables whose rows belong to one run."""
+
+IN_ALL_FLOWS = "flow IN (SELECT flow FROM flows) AND child IN (0, 1)"
+"""Part of a condition on ``runs_of`` that lets the number of a run be looked up: it comes last in the index."""
 
 
 def killed_marker(folder: Path, run: str) -> str:
@@ -156,6 +167,14 @@ def _check(version: int, file: Path) -> None:
             f"{file} was written by another version of flowkit (schema {version}, this one has {SCHEMA}); "
             f"move it away to start a new one"
         )
+
+
+def set_status(connection: sqlite3.Connection, number: int, status: str) -> None:
+    """Note the status of a run, in both places where it is looked up."""
+    connection.execute("UPDATE runs SET status = ? WHERE number = ?", (status, number))
+    connection.execute(
+        f"UPDATE runs_of SET status = ? WHERE {IN_ALL_FLOWS} AND number = ?", (status, number)
+    )
 
 
 @contextlib.contextmanager

@@ -17,19 +17,23 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flowkit.clock import Clock
 from flowkit.reports import BAD, Attempt, NodeReport, RunInfo, RunReport
 from flowkit.scheduler import Node
+from flowkit.services import Printed
 from flowkit_plugins.history import facts, processes, rows
 from flowkit_plugins.history.databases import (
+    IN_ALL_FLOWS,
     OF_A_RUN,
     SPAN,
     HistoryError,
     killed_marker,
     open_to_write,
+    set_status,
     transaction,
     trouble,
 )
@@ -40,14 +44,22 @@ GROUP_SECONDS = 0.05
 TICK = 1.0
 """Seconds between two looks at what is running; a node that runs longer than this is written down."""
 TIMEOUT = 5.0
-SWEPT_AT_ONCE = 20
-"""Runs whose time is over that are dropped at the end of a run: it shall not take long."""
+SWEPT_AT_ONCE, ROWS_AT_ONCE = 20, 20_000
+"""Runs whose time is over that are dropped at the end of a run, and rows after which no more are: it shall not take long."""
 
 AT_ONCE = 100
 """Rows in one statement: SQLite takes 999 values everywhere, and the interpreter's lock is asked for once."""
 
 _ROW = f"(?{', ?' * (rows.WIDTH - 1)})"
 _ATTEMPTS = f"INSERT INTO attempts VALUES (?{', ?' * 10})"
+
+
+@dataclass(slots=True)
+class _Noted:
+    """A long running attempt: its rowid, and how much of what it printed is written down."""
+
+    at: int = 0
+    size: int = 0
 
 
 class Journal:
@@ -62,13 +74,13 @@ class Journal:
         keep: Seconds for which runs are kept; None for good.
         flush: Called before nodes are written: has what they gave been stored.
         clock: The run's clock.
+        printed: Knows what attempts that still run have printed, or None.
 
     Attributes:
         queue: Where nodes that ended are put, and attempts that did not end well.
         running: What has been started and has not ended.
         idle: Whether the writer sleeps, and has to be woken.
         failure: Why nothing is written any more, or ``""``.
-        listeners: Told of the nodes of each group, on the writer's thread.
     """
 
     def __init__(
@@ -82,7 +94,9 @@ class Journal:
         keep: float | None = None,
         flush: Flush,
         clock: Clock,
+        printed: Printed | None = None,
     ) -> None:
+        self._printed = printed
         self._file = file
         self._run = run
         self._details = details
@@ -95,7 +109,8 @@ class Journal:
         self._mask = run.mask
         self.queue: deque[NodeReport | Attempt] = deque()
         self.running: dict[Node, Attempt] = {}
-        self._noted: set[Attempt] = set()
+        self._noted: dict[Attempt, _Noted] = {}
+        self._looked = 0.0
         self._was_failed: set[tuple[str, str]] = set()
         self._counts: dict[str, int] = {}
         self._first = 0
@@ -107,7 +122,6 @@ class Journal:
         self._status = ""
         self._thread: threading.Thread | None = None
         self.failure = ""
-        self.listeners: list[Callable[[Iterable[NodeReport]], None]] = []
 
     # On the run's threads
 
@@ -193,8 +207,10 @@ class Journal:
             "INSERT INTO details VALUES (?, 'begin', ?)", (number, json.dumps(self._details))
         )
         for flow in run.graph.flows:
-            if self._parent is None:
-                connection.execute("INSERT INTO runs_of VALUES (?, ?)", (flow.path, number))
+            child = self._parent is not None
+            connection.execute(
+                "INSERT INTO runs_of VALUES (?, ?, ?, 'running')", (flow.path, child, number)
+            )
             connection.execute(
                 "INSERT OR REPLACE INTO flows VALUES (?, ?, ?)", (flow.path, flow.file, flow.module)
             )
@@ -219,7 +235,8 @@ class Journal:
             else:
                 attempts.append(item)  # type: ignore[arg-type]  # the only other type there is
         long = self._long_running()
-        if not (reports or attempts or long):
+        told = self._newly_printed()
+        if not (reports or attempts or long or told):
             return
         if reports:
             self._flush(hurry=bool(self._status))
@@ -234,17 +251,13 @@ class Journal:
                 row = rows.attempt_row(attempt, zero, mask)
                 connection.execute(_ATTEMPTS, (self._take("attempts", 1), *row))
             for attempt in long:
+                at = self._noted[attempt].at = self._take("running", 1)
+                started = round(attempt.started_at - zero, 6)
                 connection.execute(
-                    "INSERT INTO running VALUES (?, ?, ?, ?)",
-                    (
-                        self._take("running", 1),
-                        attempt.full_id,
-                        attempt.number,
-                        round(attempt.started_at - zero, 6),
-                    ),
+                    "INSERT INTO running VALUES (?, ?, ?, ?, NULL)",
+                    (at, mask(attempt.full_id), attempt.number, started),
                 )
-        for listener in self.listeners:
-            listener(reports)
+            connection.executemany("UPDATE running SET sections = ? WHERE at = ?", told)
 
     def _take(self, table: str, count: int) -> int:
         """Return the first of ``count`` rowids."""
@@ -258,27 +271,45 @@ class Journal:
             self._noted.clear()
             return []
         running = [attempt for _, attempt in list(self.running.items())]
-        self._noted.intersection_update(running)
+        self._noted = {attempt: self._noted[attempt] for attempt in running if attempt in self._noted}
         until = self._clock.now() - TICK
         long = [a for a in running if a.started_at < until and a not in self._noted]
-        self._noted.update(long)
+        self._noted.update((attempt, _Noted()) for attempt in long)
         return long
+
+    def _newly_printed(self) -> list[tuple[str | None, int]]:
+        """Return what long running attempts have printed, with their rowids, where that has grown."""
+        now = self._clock.now()
+        if self._printed is None or not self._noted or now - self._looked < TICK:
+            return []
+        self._looked = now
+        found = []
+        for attempt, noted in self._noted.items():
+            size = self._printed.size(attempt)
+            if noted.at and size > noted.size:
+                noted.size = size
+                found.append((rows.printed(self._printed.so_far(attempt), self._mask), noted.at))
+        return found
 
     def _note_failures(self, connection: sqlite3.Connection, reports: Iterable[NodeReport]) -> None:
         """Keep the list of nodes whose last end was a failure: what ``--lf`` reads."""
         number = self._first // SPAN
         for report in reports:
             if report.word in BAD:
-                place = (report.unit.task.flow.path, report.unit.id)
+                place = self._place(report)
                 self._was_failed.discard(place)
                 connection.execute(
                     "INSERT OR REPLACE INTO failed VALUES (?, ?, ?)", (*place, number)
                 )
             elif self._was_failed and report.word not in ("not run", "upstream"):
-                place = (report.unit.task.flow.path, report.unit.id)
+                place = self._place(report)
                 if place in self._was_failed:
                     self._was_failed.discard(place)
                     connection.execute("DELETE FROM failed WHERE flow = ? AND node = ?", place)
+
+    def _place(self, report: NodeReport) -> tuple[str, str]:
+        """Return a node's flow and its id as they are noted."""
+        return report.unit.task.flow.path, self._mask(report.unit.id)
 
     def _finish(self, connection: sqlite3.Connection) -> None:
         number = self._first // SPAN
@@ -291,9 +322,10 @@ class Journal:
             if not report.interrupted and not report.stopped:
                 self._forget_gone(connection)
         connection.execute(
-            "UPDATE runs SET status = ?, ended = ?, counts = ? WHERE number = ?",
-            (self._status, self._clock.wall().timestamp(), json.dumps(self._counts), number),
+            "UPDATE runs SET ended = ?, counts = ? WHERE number = ?",
+            (self._clock.wall().timestamp(), json.dumps(self._counts), number),
         )
+        set_status(connection, number, self._status)
 
     def _forget_gone(self, connection: sqlite3.Connection) -> None:
         """Forget failures of elements that a whole run of their task did not meet any more."""
@@ -303,7 +335,7 @@ class Journal:
             if t.wants is None and t.given is None
         }
         met = (
-            {(n.unit.task.flow.path, n.unit.id) for n in self._report.nodes}
+            {self._place(node) for node in self._report.nodes}
             if self._was_failed and self._report
             else set()
         )
@@ -325,7 +357,7 @@ def mark_lost(connection: sqlite3.Connection, folder: Path) -> None:
         if processes.is_gone(pid, process):
             marker = killed_marker(folder, name)
             status = "killed" if os.path.exists(marker) else "lost"
-            connection.execute("UPDATE runs SET status = ? WHERE number = ?", (status, number))
+            set_status(connection, number, status)
             if status == "killed":
                 os.unlink(marker)
 
@@ -336,21 +368,24 @@ def sweep(connection: sqlite3.Connection, before: float, most: int) -> int:
         "SELECT number, started, graph FROM runs ORDER BY number LIMIT ?", (most,)
     ).fetchall()
     old = [(number, graph) for number, started, graph in found if started < before]
+    swept = rows_swept = 0
     for number, graph in old:
+        if rows_swept > ROWS_AT_ONCE:
+            break
+        swept += 1
         for table in OF_A_RUN:
-            connection.execute(
+            rows_swept += connection.execute(
                 f"DELETE FROM {table} WHERE at BETWEEN ? AND ?",
                 (number * SPAN, (number + 1) * SPAN - 1),
-            )
+            ).rowcount
         connection.execute("DELETE FROM details WHERE number = ?", (number,))
         connection.execute("DELETE FROM runs WHERE number = ?", (number,))
-        for (flow,) in connection.execute("SELECT flow FROM flows").fetchall():
-            connection.execute("DELETE FROM runs_of WHERE flow = ? AND number = ?", (flow, number))
+        connection.execute(f"DELETE FROM runs_of WHERE {IN_ALL_FLOWS} AND number = ?", (number,))
         if not connection.execute(
             "SELECT 1 FROM runs WHERE graph = ? LIMIT 1", (graph,)
         ).fetchall():
             connection.execute("DELETE FROM graphs WHERE hash = ?", (graph,))
-    return len(old)
+    return swept
 
 
 def _insert(connection: sqlite3.Connection, values: list[object]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +13,13 @@ from typing import Any
 
 from flowkit.durations import words
 from flowkit.reports import LETTERS
-from flowkit_plugins.history.reading import AttemptEnd, NodeEnd, Repair, RunRow
-from flowkit_plugins.history.tree import WRONG, TaskEnd, critical_path, not_torn_down
+from flowkit_plugins.history.reading import BAD_ENDS, AttemptEnd, NodeEnd, Repair, RunRow
+from flowkit_plugins.history.tree import ORDER, WRONG, TaskEnd, critical_path, not_torn_down
 
 _MORE_LETTERS = {"interrupted": "!", "running": ">", "replaced": "F", "not run": "-"}
-#: Elements of a mapped task that are shown without ``-v``.
+#: The order of the last line of a run.
+RUN_ORDER = ("ran", "same", "cached", "skipped", "replaced", "failed", "timeout", "error", "upstream", "interrupted", "not run")
+#: Elements of a mapped task that are shown without ``-v``, and steps of the critical path.
 MOST = 10
 
 
@@ -30,9 +34,10 @@ def when(started: float) -> str:
     return datetime.fromtimestamp(started).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def counted(counts: Mapping[str, int]) -> str:
-    """Return ``3 ran, 1 failed``."""
-    return ", ".join(f"{number} {word}" for word, number in counts.items()) or "nothing ended"
+def counted(counts: Mapping[str, int], order: Sequence[str] = RUN_ORDER) -> str:
+    """Return ``3 ran, 1 failed``; words that ``order`` does not name come last."""
+    words = [*(word for word in order if word in counts), *(w for w in counts if w not in order)]
+    return ", ".join(f"{counts[word]} {word}" for word in words) or "nothing ended"
 
 
 def run_as_json(run: RunRow, counts: Mapping[str, int]) -> dict[str, Any]:
@@ -57,7 +62,7 @@ def run_lines(runs: Sequence[tuple[RunRow, Mapping[str, int]]]) -> Iterator[str]
     """Yield a line per run."""
     rows = [
         (
-            run.id, run.status, when(run.started), "" if run.ended is None else words(run.ended - run.started), run.flow,
+            run.id, run.status, when(run.started), _lasted(run), run.flow,
             counted(counts) + (f"; continues {run.continues}" if run.continues else "") + (f"; in {run.parent}" if run.parent else ""),
         )
         for run, counts in runs
@@ -69,19 +74,40 @@ def run_lines(runs: Sequence[tuple[RunRow, Mapping[str, int]]]) -> Iterator[str]
         ).rstrip()
 
 
-def log_lines(attempt: AttemptEnd) -> list[str]:
-    """Return what an attempt printed, and how it failed, below a line that names it."""
-    body: list[str] = []
-    for title, text in json.loads(attempt.sections or "[]"):
-        body += [f"--- {title} ---", *text.split("\n")]
-    if attempt.kind != "success":
-        body += (attempt.traceback or attempt.error or attempt.kind).rstrip().splitlines()
-        if attempt.again:
-            body.append(f"({attempt.again})")
-    if not body:
-        return []
+def _lasted(run: RunRow) -> str:
+    if run.ended is not None:
+        return words(run.ended - run.started)
+    return f"{words(time.time() - run.started)}…" if run.status == "running" else ""
+
+
+def with_running(run: RunRow, tasks: list[TaskEnd]) -> list[TaskEnd]:
+    """Return tasks in which nodes that run, or ran when the run was last heard of, say so."""
+    for task in tasks:
+        for place, node in enumerate(task.nodes):
+            if node.word == "running":
+                task.nodes[place] = node._replace(reason=how_long(run, node))
+    return tasks
+
+
+def how_long(run: RunRow, node: NodeEnd) -> str:
+    """Return for how long a node has been running."""
+    if run.status != "running":
+        return f"when the run was {run.status}"
+    return f"for {words(max(0.0, time.time() - run.started - (node.started or 0.0)))}"
+
+
+def head_line(attempt: AttemptEnd) -> str:
+    """Return the line above what an attempt printed: which one it was, and how it ended."""
     took = "" if attempt.took is None else f" {words(attempt.took)}"
-    return [f"=== {attempt.node} attempt {attempt.number}: {attempt.kind}{took} ===", *body]
+    return f"=== {attempt.node} attempt {attempt.number}: {attempt.kind}{took} ==="
+
+
+def how_it_failed(attempt: AttemptEnd) -> list[str]:
+    """Return the traceback or error of an attempt, and what followed; nothing of one that did not fail."""
+    found = (attempt.traceback or attempt.error or "").rstrip().splitlines()
+    if attempt.kind == "success":
+        return []
+    return [*found, *([f"({attempt.again})"] if attempt.again else [])]
 
 
 @dataclass(slots=True)
@@ -108,13 +134,24 @@ class Story:
         for task in self.tasks:
             yield from _task_lines(task, errors, verbose=verbose)
         path = critical_path(self.tasks)
-        if len(path) > 1:
-            total = sum(node.took or 0.0 for node in path)
+        if path and sum(len(task.nodes) for task in self.tasks) > 1:
+            spans = self._spans(path)
             yield ""
-            yield f"critical path, {words(total)}: " + " → ".join(
-                f"{_short(n)} {words(n.took or 0.0)}" for n in path
-            )
+            steps = [f"{_short(node)} {words(span)}" for node, span in zip(path, spans, strict=True)]
+            if len(steps) > MOST:
+                half = MOST // 2
+                steps[half:-half] = [f"… {len(steps) - 2 * half:,} more …"]
+            yield f"critical path, {words(sum(spans))}: {' → '.join(steps)}"
         yield from self._tail()
+
+    def _spans(self, path: Sequence[NodeEnd]) -> list[float]:
+        """Return the seconds from each node's first attempt to its end: retries and their delays count."""
+        first: dict[str, float] = {}
+        for attempt in self.attempts:
+            first.setdefault(attempt.node, attempt.started)
+        return [
+            (node.started or 0.0) + (node.took or 0.0) - first.get(node.node, node.started or 0.0) for node in path
+        ]
 
     def _head(self) -> Iterator[str]:
         run, begin = self.run, self.begin
@@ -146,8 +183,13 @@ class Story:
             left = not_torn_down(self.tasks)
             if left:
                 yield f"not torn down: {', '.join(left)}"
-        if self.run.status not in ("ok", "running"):
-            yield f"continue it with: flowkit run … --resume={self.run.id}"
+        if self.run.status in BAD_ENDS and self.begin.get("resumable"):
+            yield f"continue it with: {command([task.key for task in self.tasks], self.begin)} --resume={self.run.id}{self._again()}"
+
+    def _again(self) -> str:
+        """Return what has to be given again: secrets are not stored."""
+        params = self.begin.get("params", {})
+        return "".join(f" -P {name}=…" for name, noted in params.items() if noted["secret"] and noted["given"])
 
     def as_json(self) -> dict[str, Any]:
         """Return the run as ``show --json`` has it."""
@@ -184,7 +226,7 @@ def _task_lines(task: TaskEnd, errors: Mapping[str, str | None], *, verbose: boo
     elif single:
         yield _node_line(indent, task.nodes[0], errors)
     else:
-        yield f"{indent}{_letter(task)} {task.key.partition('::')[2]}[{len(task.nodes)}]  {counted(task.counts)}  {words(task.took)}"
+        yield f"{indent}{_letter(task)} {task.key.partition('::')[2]}[{len(task.nodes)}]  {counted(task.counts, ORDER)}  {words(task.took)}"
         shown = task.nodes if verbose else [n for n in task.nodes if n.word in WRONG]
         for node in shown if verbose else shown[:MOST]:
             yield _node_line(f"{indent}    ", node, errors)
@@ -204,12 +246,28 @@ def _node_line(indent: str, node: NodeEnd, errors: Mapping[str, str | None]) -> 
         parts.append(words(node.called))
     if node.tries > 1:
         parts.append(f"{node.tries} attempts")
-    if node.reason:
+    if node.reason and node.reason != node.word:
         parts.append(node.reason)
     error = errors.get(node.node)
     if error and node.word in WRONG | {"replaced"}:
         parts.append(f"- {error.splitlines()[0]}")
     return "  ".join(parts)
+
+
+def command(keys: Sequence[str], begin: Mapping[str, Any]) -> str:
+    """Return how the flows of a run are run from here.
+
+    Args:
+        keys: Of its tasks, or nodes.
+        begin: What was noted of the run at its start.
+    """
+    paths = dict.fromkeys(key.partition("::")[0] for key in keys if key)
+    return shlex.join(["flowkit", "run", *(_from_here(path, begin.get("root", "")) for path in paths)])
+
+
+def _from_here(path: str, root: str) -> str:
+    """Return a flow's path, which is relative to the root folder, as it is written in the current one."""
+    return path if os.path.exists(path) or not root else os.path.relpath(os.path.join(root, path))
 
 
 def _short(node: NodeEnd) -> str:

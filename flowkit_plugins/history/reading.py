@@ -22,6 +22,12 @@ from flowkit_plugins.history.databases import (
 #: Statuses of runs that did not come to a good end.
 BAD_ENDS = ("failed", "interrupted", "killed", "lost", "crashed")
 
+#: All statuses that a run may have.
+STATUSES = ("ok", *BAD_ENDS, "refused", "running")
+
+#: How the reason of a node begins that was given its end by ``flowkit set``.
+BY_HAND = "set by hand"
+
 #: Words of nodes that ended well, or by themselves: these are never called again by ``--resume``.
 ENDED_WELL = frozenset({"ran", "same", "cached", "skipped"})
 
@@ -79,6 +85,15 @@ class AttemptEnd(NamedTuple):
     arguments: str | None
     sections: str | None
     again: str | None
+
+
+class RunningNode(NamedTuple):
+    """A node that was seen running for a while; it may have ended since. ``sections`` is what it had printed."""
+
+    node: str
+    number: int
+    started: float
+    sections: str | None
 
 
 class Repair(NamedTuple):
@@ -142,7 +157,7 @@ class History:
     def latest(self, flow: str, before: int | None = None) -> RunRow | None:
         """Return the last run of a flow (its path), or the one before run number ``before``."""
         found = self._runs(
-            "WHERE number = (SELECT max(number) FROM runs_of WHERE flow = ? AND number < ?)",
+            "WHERE number = (SELECT max(number) FROM runs_of WHERE flow = ? AND child = 0 AND number < ?)",
             (flow, (1 << 62) if before is None else before),
         )
         return found[0] if found else None
@@ -199,7 +214,7 @@ class History:
         found: list[RunRow] = []
         last, page = 1 << 62, most + 10
         while len(found) < most:
-            runs = self._page(flow, status, last, page)
+            runs = self._page(flow, status, last, page, children=children)
             for run in runs:
                 wanted = (not status or run.status in status) and (children or run.parent is None)
                 if wanted and (since is None or run.started >= since):
@@ -209,23 +224,23 @@ class History:
             last, page = runs[-1].number, min(page * 2, 5000)
         return found[:most]
 
-    def _page(self, flow: str, status: Sequence[str], below: int, most: int) -> list[RunRow]:
+    def _page(
+        self, flow: str, status: Sequence[str], below: int, most: int, *, children: bool
+    ) -> list[RunRow]:
         """Return the last runs below a number that may fit; each of these queries walks an index."""
-        if flow:
-            columns = ", ".join(f"runs.{name}" for name in RunRow._fields)
-            rows = self._select(
-                f"SELECT {columns} FROM runs_of CROSS JOIN runs ON runs.number = runs_of.number"
-                " WHERE runs_of.flow = ? AND runs_of.number < ? ORDER BY runs_of.number DESC LIMIT ?",
-                (flow, below, most),
-            )
-            return [self._judged(RunRow(*row)) for row in rows]
-        if not status:
-            return self._runs("WHERE number < ? ORDER BY number DESC LIMIT ?", (below, most))
         found: list[RunRow] = []
-        for each in {*status, "running"}:  # one that seems to be running may be lost
-            found += self._runs(
-                "WHERE status = ? AND number < ? ORDER BY number DESC LIMIT ?", (each, below, most)
-            )
+        # One that seems to be running may be lost.
+        for word in {*status, "running"} if status else (None,):
+            with_word = "" if word is None else "status = ? AND "
+            values = (below, most) if word is None else (word, below, most)
+            end = f"{with_word}number < ? ORDER BY number DESC LIMIT ?"
+            if not flow:
+                top = "" if children or word is not None else "parent IS NULL AND "
+                found += self._runs(f"WHERE {top}{end}", values)
+                continue
+            for child in (0, 1) if children else (0,):
+                chosen = f"SELECT number FROM runs_of WHERE flow = ? AND child = ? AND {end}"
+                found += self._runs(f"WHERE number IN ({chosen})", (flow, child, *values))
         return sorted(found, reverse=True)[:most]
 
     def children(self, run: RunRow) -> list[RunRow]:
@@ -277,12 +292,13 @@ class History:
         )
         return [(row[0], AttemptEnd(*row[1:])) for row in rows]
 
-    def running(self, run: RunRow) -> list[tuple[str, int, float]]:
-        """Return (node, attempt, started) of what was seen running for a while."""
-        return self._select(
-            "SELECT node, number, started FROM running WHERE at BETWEEN ? AND ? ORDER BY at",
+    def running(self, run: RunRow) -> list[RunningNode]:
+        """Return what was seen running for a while."""
+        rows = self._select(
+            "SELECT node, number, started, sections FROM running WHERE at BETWEEN ? AND ? ORDER BY at",
             _range(run),
         )
+        return [RunningNode(*row) for row in rows]
 
     def repairs(self, run: RunRow) -> list[Repair]:
         """Return what was said by hand about nodes of a run; the last word on a node counts."""
@@ -325,4 +341,4 @@ def _range(run: RunRow) -> tuple[int, int]:
     return run.number * SPAN, (run.number + 1) * SPAN - 1
 
 
-__all__ = ["AttemptEnd", "History", "HistoryError", "NodeEnd", "Repair", "RunRow"]
+__all__ = ["AttemptEnd", "History", "HistoryError", "NodeEnd", "Repair", "RunRow", "RunningNode"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flowkit.errors import FlowError, NothingToRun
 from flowkit.hookspecs import hookimpl
 from flowkit.reports import Attempt, NodeReport, RunInfo, RunReport, current_attempt
-from flowkit.services import Results
+from flowkit.services import Printed, Results
 
 if TYPE_CHECKING:
     from flowkit.scheduler import Node
@@ -34,7 +34,7 @@ class Recorder:
         file: The history.
         keep: Seconds for which runs are kept; None for good.
         resumed: The run that is continued, or None.
-        durations: Told of what ended.
+        durations: Told which run it is that goes on.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class Recorder:
             keep=self._keep,
             flush=results.flush if results is not None else _nothing,
             clock=session.clock,
+            printed=session.services.get(Printed),
         )
-        self._durations.begin([flow.path for flow in run.graph.flows], run.slots, run.id)
-        journal.listeners.append(self._durations.ended)
+        self._durations.begin([flow.path for flow in run.graph.flows], run.id)
         self._running = journal.running
         self._queue = journal.queue
         marker = killed_marker(self._file.parent, run.id)

@@ -23,9 +23,9 @@ from flowkit.scheduler import Node
 from flowkit.services import Results
 from flowkit.session import Session
 from flowkit.settling import reachable
-from flowkit.values import Collected, Handle
+from flowkit.values import Collected, Handle, ValueMissing
 from flowkit_plugins.history import facts
-from flowkit_plugins.history.reading import AttemptEnd, History, NodeEnd, RunRow
+from flowkit_plugins.history.reading import BY_HAND, AttemptEnd, History, NodeEnd, RunRow
 
 #: Characters up to which a value is written out in the test.
 LONGEST = 2000
@@ -66,7 +66,10 @@ class Gathering:
         """Take the arguments, and have the attempt end before anything is called."""
         if attempt.full_id == self._node:
             found = attempt.arguments or {}
-            self.arguments = {name: _fetched(value) for name, value in found.items()}
+            try:
+                self.arguments = {name: _fetched(value) for name, value in found.items()}
+            except ValueMissing as error:  # it was stored, and the store has lost it
+                self.missing.append(error.reason)
         else:
             self.missing.append(attempt.full_id)
         attempt.arguments = {"nothing": Handle(partial(_stop))}
@@ -104,6 +107,11 @@ def write(history: History, run: RunRow, node: str, output: Path | None) -> Iter
         raise SelectionError(
             f"{node} was not called in run {run.id}: {end.reason or end.word}",
             remedy="Name a node that was.",
+        )
+    if end.word in ENDED and (end.reason or "").startswith(BY_HAND):
+        raise SelectionError(
+            f"{node} was not called in run {run.id}: it was {end.reason}",
+            remedy=f"Name the run that it failed in: {run.continues or 'flowkit runs lists them'}.",
         )
     inputs, params = _gathered(file, node, ends, details)
     slug = re.sub(r"\W+", "_", name).strip("_")
@@ -249,9 +257,9 @@ def _quoted(text: str) -> str:
 
 
 def _ended(end: NodeEnd) -> str:
-    return {"failed": "failed", "timeout": "took too long", "error": "could not be run"}.get(
-        end.word, end.word
-    )
+    words = {"timeout": "took too long", "error": "could not be run", "cached": "was reused", "skipped": "was skipped",
+             "same": "ran", "replaced": "failed", "interrupted": "was interrupted"}  # fmt: skip
+    return words.get(end.word, end.word)
 
 
 def _said(end: NodeEnd, attempts: list[AttemptEnd]) -> str:

@@ -18,9 +18,17 @@ from typing import TYPE_CHECKING, Any
 from flowkit.errors import FailRequested, OptionError, SelectionError
 from flowkit.hookspecs import Known, Stale, hookimpl
 from flowkit.parameters import Given, Problem, Sources, convert
+from flowkit.secrets import Mask
 from flowkit.values import Handle
 from flowkit_plugins.history import facts
-from flowkit_plugins.history.reading import ENDED_WELL, History, HistoryError, Repair, RunRow
+from flowkit_plugins.history.reading import (
+    BY_HAND,
+    ENDED_WELL,
+    History,
+    HistoryError,
+    Repair,
+    RunRow,
+)
 
 if TYPE_CHECKING:
     from flowkit.inputs import Inputs
@@ -34,11 +42,13 @@ class Resumed:
 
     Attributes:
         run: Its id.
+        mask: Takes secrets out of the ids of nodes, as they are out of those that were noted.
     """
 
     def __init__(self, history: History, row: RunRow) -> None:
         self.run = row.id
         self.row = row
+        self.mask: Mask = str
         self.details = history.details(row)
         self._history = history
         self._chain = _chain(history, row)
@@ -62,7 +72,7 @@ class Resumed:
                     if end.word in ENDED_WELL:
                         self._ended[end.node] = end.key
             self._history.close()
-        return self._ended.get(node)
+        return self._ended.get(self.mask(node))
 
 
 def _chain(history: History, row: RunRow) -> list[RunRow]:
@@ -199,6 +209,7 @@ class ByHand:
 
     def __init__(self, repairs: Mapping[str, Repair]) -> None:
         self._repairs = repairs
+        self._misfits: dict[str, str] = {}
 
     @hookimpl(tryfirst=True)
     def flowkit_node_lookup(self, node: Node, inputs: Inputs) -> Known | Stale | None:
@@ -206,20 +217,26 @@ class ByHand:
         repair = self._repairs.get(node.full_id)
         if repair is None:
             return None
-        told = f"set by hand by {repair.who}"
+        told = f"{BY_HAND} by {repair.who}"
         if repair.what == "skip":
             return Known(skipped=repair.value or "skipped by hand", reason=told)
         if repair.what == "fail":
             return Stale(reason=told)
-        value = _converted(json.loads(repair.value or "null"), node)
+        try:
+            value = _converted(json.loads(repair.value or "null"), node)
+        except Problem as problem:
+            self._misfits[node.full_id] = f"the value that was {told} does not fit: {problem}"
+            return Stale(reason=told)
         return Known(value=Handle(lambda: value), reason=told)
 
     @hookimpl
     def flowkit_attempt_started(self, attempt: Attempt) -> None:
         """Have a node fail that was set to: fetching this argument ends it, before it is called."""
         repair = self._repairs.get(attempt.full_id)
+        reason = self._misfits.get(attempt.full_id, "")
         if repair is not None and repair.what == "fail":
             reason = repair.value or "failed by hand"
+        if reason:
             attempt.arguments = {
                 **(attempt.arguments or {}),
                 "set by hand": Handle(partial(_fail, reason)),
@@ -231,12 +248,18 @@ def _fail(reason: str) -> object:
 
 
 def _converted(value: object, node: Node) -> object:
-    """Return a value from JSON as the task's return annotation has it, where it has one that fits."""
+    """Return a value from JSON as the task's return annotation has it.
+
+    Raises:
+        Problem: It cannot be that.
+    """
     declaration = node.task.declaration
     try:
         hints = (
             typing.get_type_hints(declaration.function, include_extras=True) if declaration else {}
         )
         return convert(value, hints["return"], text=False) if "return" in hints else value
+    except Problem:
+        raise
     except Exception:  # an annotation that cannot be read says nothing
         return value

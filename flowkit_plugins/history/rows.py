@@ -55,9 +55,10 @@ def node_values(
                 word = "replaced"
         elif report.saved:
             took = report.saved
+        name = f"{unit.task.flow.path}::{unit.id}"
         values += (
             at,
-            f"{unit.task.flow.path}::{unit.id}",
+            name if mask is str else mask(name),  # an element's id may be made of anything
             word,
             reason,
             report.key or None,
@@ -81,7 +82,7 @@ def attempt_row(attempt: Attempt, zero: float, mask: Mask) -> AttemptRow:
         names = [name for name in attempt.arguments if name not in attempt.task.resources]
         arguments = json.dumps({name: repr(attempt.arguments[name])[:2000] for name in names})
     return (
-        attempt.full_id, attempt.number, attempt.kind, round(attempt.started_at - zero, 6), took, error,
+        mask(attempt.full_id), attempt.number, attempt.kind, round(attempt.started_at - zero, 6), took, error,
         _clipped(mask(attempt.traceback), WHOLE) or None, arguments,
         _sections(attempt.sections, TAIL if attempt.kind == "success" else WHOLE, mask), attempt.again or None,
     )  # fmt: skip
@@ -102,6 +103,11 @@ def _clipped(text: str, most: int) -> str:
         if len(text) <= most
         else f"… {len(text) - most:,} characters left out …\n{text[-most:]}"
     )
+
+
+def printed(sections: Sequence[Section], mask: Mask) -> str | None:
+    """Return what an attempt that still runs has printed."""
+    return _sections(sections, TAIL, mask)
 
 
 def _sections(sections: Sequence[Section] | None, most: int, mask: Mask) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flowkit.graph import BoundTask, Graph
+from flowkit.secrets import STARS
 from flowkit.selection import Selection
 from flowkit_plugins.history.reading import History
 
@@ -66,8 +67,8 @@ def only_failed(
 
 
 def _elements(task: BoundTask, nodes: set[str]) -> set[str] | None:
-    """Return the ids in the brackets; None if the task failed as a whole (its list was missing)."""
-    if task.name in nodes:
+    """Return the ids in the brackets; None for all, where the list was missing or a secret is masked in one."""
+    if task.name in nodes or any(STARS in node for node in nodes):
         return None
     return {node[len(task.name) + 1 : -1] for node in nodes}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flowkit.durations import words
+from flowkit_plugins.history.printing import how_long
 from flowkit_plugins.history.reading import AttemptEnd, NodeEnd, Repair, RunRow
 from flowkit_plugins.history.tree import task_of
 
@@ -22,20 +23,12 @@ def told(
     repair: Repair | None,
 ) -> list[str]:
     """Return the lines that say what became of a node."""
-    what, _, reason = _what(end).partition(": ")
+    what, _, reason = _what(end, run).partition(": ")
     lines = [f"`{end.node}` {what} in run {run.id}, {ago}{f': {reason}' if reason else ''}."]
     if end.called is not None:
         tries = f", attempt {end.tries}" if end.tries > 1 else ""
         lines.append(f"  It took {words(end.called)}{tries}.")
-    if end.reason and end.word in (
-        "ran",
-        "same",
-        "failed",
-        "timeout",
-        "error",
-        "interrupted",
-        "replaced",
-    ):
+    if end.reason and end.word in _CALLED and end.reason != end.word:
         lines.append(f"  It was called because: {end.reason}.")
     mine = [a for a in attempts if a.node == end.node]
     for attempt in mine:
@@ -59,7 +52,7 @@ def told(
     return lines
 
 
-def _what(end: NodeEnd) -> str:
+def _what(end: NodeEnd, run: RunRow) -> str:
     if end.word in _CALLED:
         return _CALLED[end.word]
     reason = f": {end.reason}" if end.reason else ""
@@ -71,7 +64,7 @@ def _what(end: NodeEnd) -> str:
     if end.word == "upstream":
         return f"did not run, because something above it failed{reason}"
     if end.word == "running":
-        return "was running when last heard of"
+        return f"is running {how_long(run, end)}" if run.status == "running" else "was running when last heard of"
     return f"was not run{reason}"
 
 

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowkit_plugins.history.reading import NodeEnd
+from flowkit_plugins.history.reading import NodeEnd, RunningNode
 
 #: Words in the order in which a mapped task's are counted.
 ORDER = (
     "failed", "timeout", "error", "interrupted", "running", "upstream", "replaced",
     "ran", "same", "cached", "skipped", "not run",
 )  # fmt: skip
+#: Seconds by which a node may seem to start before what it waited for has ended: times are rounded.
+AT_ONCE = 0.001
 WRONG = frozenset({"failed", "timeout", "error", "interrupted", "running"})
 
 
@@ -61,7 +63,7 @@ def task_of(node: str) -> str:
 def tasks_of(
     shape: Mapping[str, Any],
     nodes: Sequence[NodeEnd],
-    running: Sequence[tuple[str, int, float]] = (),
+    running: Sequence[RunningNode] = (),
 ) -> list[TaskEnd]:
     """Return the tasks of a run in the order of its graph, with their nodes; what ran to the end comes last."""
     tasks: list[TaskEnd] = []
@@ -73,9 +75,9 @@ def tasks_of(
     by_key = {task.key: task for task in tasks if task.key}
     ended = {node.node for node in nodes}
     open_ = [
-        NodeEnd(name, "running", None, None, at, None, number)
-        for name, number, at in running
-        if name not in ended
+        NodeEnd(each.node, "running", None, None, each.started, None, each.number)
+        for each in running
+        if each.node not in ended
     ]
     for node in [*nodes, *{n.node: n for n in open_}.values()]:
         key = task_of(node.node)
@@ -116,7 +118,9 @@ def _real(ups: Sequence[TaskEnd]) -> list[TaskEnd]:
 
 
 def _waited_for(node: NodeEnd, up: TaskEnd) -> NodeEnd | None:
-    called = [each for each in up.nodes if each.called is not None]
+    # A fallback stands above the task that it stands in for, and runs after it.
+    until = (node.started or 0.0) + AT_ONCE
+    called = [each for each in up.nodes if each.called is not None and _end(each) <= until]
     same = [
         each
         for each in called

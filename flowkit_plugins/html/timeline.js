@@ -56,7 +56,9 @@ function legend() {
   const has = (test) => nodes.some(test), entries = [];
   const add = (kind, word, wide, text) => entries.push(h("span", {}, sample(kind, word, wide), text));
   add("ready", "ran", true, "waits for its turn");
-  if (has((n) => n.tries.some((t) => went(t.kind)))) add("run", "ran", true, "attempt that succeeded");
+  const good = (same) => has((n) => (n.word === "same") === same && n.tries.some((t) => went(t.kind)));
+  if (good(false)) add("run", "ran", true, "attempt that succeeded");
+  if (good(true)) add("run", "same", true, "gave the same as before");
   if (has((n) => n.tries.some((t) => !went(t.kind)))) add("fail", "failed", true, "attempt that failed");
   if (has((n) => n.tries.length > 1)) add("parked", "upstream", true, "waits for its retry");
   if (has((n) => n.word === "cached")) add("tick", "cached", false, "reused");

@@ -10,8 +10,9 @@ there are; without one they know of tasks only.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,10 @@ from flowkit.errors import OptionError
 from flowkit.hookspecs import Flag, hookimpl
 from flowkit.reports import Attempt, NodeReport, RunInfo, RunReport
 from flowkit.scheduler import Scheduler
+from flowkit.services import Before, Display, Typical
 from flowkit_plugins.terminal import failures, header, live, summary, traceback
+from flowkit_plugins.terminal.beside import Streams
+from flowkit_plugins.terminal.estimate import Past
 from flowkit_plugins.terminal.progress import (
     Ended,
     LetterLines,
@@ -88,7 +92,9 @@ def flowkit_configure(session: Session) -> None:
     screen = Screen(session.out, color=wanted.color)
     reporter = Reporter(session, screen, wanted)
     session.plugins.register(reporter, "terminal:report")
+    session.services[Display] = reporter
     if reporter.running is not None:
+        reporter.streams.install()  # before anybody captures them
         session.plugins.register(reporter.running, "terminal:live view")
     if wanted.verbose:
         session.plugins.register(Retries(reporter.queue), "terminal:retries")
@@ -159,11 +165,13 @@ class Reporter:
     Attributes:
         queue: What ended and is not printed yet.
         running: What the live view knows of attempts; None where there is none.
+        streams: What others print while there is a live view.
     """
 
     def __init__(self, session: Session, screen: Screen, wanted: Wanted) -> None:
         self.queue: deque[Ended] = deque()
         self.running = live.Running() if screen.can_move and not wanted.quiet else None
+        self.streams = Streams()
         self._session = session
         self._screen = screen
         self._wanted = wanted
@@ -190,11 +198,18 @@ class Reporter:
         if screen.is_terminal:
             block = None
             if self.running is not None:
+                services = self._session.services
+                past = Past(
+                    progress,
+                    run.slots,
+                    before=services.get(Before),
+                    typical=services.get(Typical),
+                )
                 block = live.Block(
-                    screen, progress, self.running, self._session.clock, run.started_at
+                    screen, progress, self.running, self._session.clock, run.started_at, past
                 )
             self._due = float("inf")
-            self._ticker = live.ticker(screen, self._take, block)
+            self._ticker = live.ticker(screen, self._take, block, self.streams)
             self._ticker.start()
 
     @hookimpl
@@ -236,10 +251,17 @@ class Reporter:
         summary.write_cut(screen, report)
         summary.write_last(screen, report, quiet=wanted.quiet)
 
+    @contextlib.contextmanager
+    def released(self) -> Iterator[None]:
+        """Leave the screen to somebody else. See ``services.Display``."""
+        with contextlib.nullcontext() if self._ticker is None else self._ticker.released():
+            yield
+
     @hookimpl
     def flowkit_unconfigure(self) -> None:
         """Let the screen go, also where a run came to no end."""
         self._stop()
+        self.streams.remove()
         self._end_lines()
         self._screen.flush()
 

@@ -79,6 +79,11 @@ class Progress:
         state = self._scheduler.states.get(task) if self._scheduler is not None else None
         return len(state.nodes) if state is not None else None
 
+    def is_complete(self, task: BoundTask) -> bool:
+        """Whether all nodes of a task are known."""
+        state = self._scheduler.states.get(task) if self._scheduler is not None else None
+        return state is not None and state.complete
+
 
 class Lines(Protocol):
     """Turns what ended into text for the screen."""

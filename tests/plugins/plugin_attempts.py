@@ -62,7 +62,7 @@ def an_attempt(
 
 def a_session(*plugins: ModuleType, **attributes: Any) -> Any:
     """A session with these plugins and nothing else, configured."""
-    session = SimpleNamespace(plugins=Plugins(), random=Random(7), scheduled_at=NOON, **attributes)
+    session = SimpleNamespace(plugins=Plugins(), services={}, random=Random(7), scheduled_at=NOON, **attributes)
     for plugin in plugins:
         session.plugins.register(plugin, plugin.__name__.rpartition(".")[2])
     session.plugins.all("flowkit_configure", session=session)

@@ -17,7 +17,7 @@ import pytest
 from plugin_attempts import a_run, a_session, an_attempt, inside, the_report
 
 from flowkit_plugins import capture
-from flowkit_plugins.capture import HALF
+from flowkit_plugins.capture.outputs import HALF
 
 
 @contextlib.contextmanager

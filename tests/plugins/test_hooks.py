@@ -15,7 +15,7 @@ import pytest
 import flowkit
 from flowkit import hookimpl
 from flowkit.cli import main
-from flowkit.errors import ResolutionError
+from flowkit.errors import PluginError, ResolutionError
 from flowkit.executors.inline import InlineExecutor
 from flowkit.hookspecs import Again, Flag, Kept, Known, Option, Section, Stale
 from flowkit.values import Handle
@@ -364,6 +364,33 @@ def test_hook_flowkit_attempt_started(run):
 
     run(flowkit_attempt_started)
     assert seen == [("one", 1, {"n": 1}), ("two", 1, {"one": 1})]
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads"])
+@pytest.mark.parametrize(
+    ("hook", "when"), [("attempt_started", "two"), ("attempt_started", "one"), ("attempt_ended", "one"), ("node_ended", "one")]
+)
+def test_a_hook_that_raises_ends_the_run_whatever_was_about_to_start(run, executor, hook, when):
+    """Attempts that were to be called at that moment never are, and nobody waits for them."""
+    flow = "from flowkit import task\n@task\ndef one(): pass\n" + "".join(
+        f"@task\ndef {name}(one): pass\n" for name in ("zero", "two", "three")
+    )
+
+    def called(subject):
+        if subject.node == when:
+            raise RuntimeError("oh")
+
+    def flowkit_attempt_started(attempt):
+        called(attempt)
+
+    def flowkit_attempt_ended(attempt):
+        called(attempt)
+
+    def flowkit_node_ended(report):
+        called(report)
+
+    with pytest.raises(PluginError, match=f"flowkit_{hook}"):
+        run(locals()[f"flowkit_{hook}"], flow=flow, executor=executor)
 
 
 def test_hook_flowkit_attempt_call(run):

@@ -8,7 +8,9 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +23,7 @@ from pydantic import BaseModel, SecretStr
 
 from flowkit import facts
 from flowkit.errors import OptionError, TaskFailed
-from flowkit.graph import BoundFlow, BoundTask, Graph
+from flowkit.graph import BoundFlow, BoundTask, Edge, Graph
 from flowkit.reports import (
     LETTERS,
     Attempt,
@@ -34,6 +36,8 @@ from flowkit.reports import (
 from flowkit.scheduler import Node, Scheduler
 from flowkit_plugins import terminal
 from flowkit_plugins.terminal import live, style, summary, traceback
+from flowkit_plugins.terminal.beside import Streams
+from flowkit_plugins.terminal.estimate import Past
 from flowkit_plugins.terminal.progress import LetterLines, Progress, drained
 from flowkit_plugins.terminal.style import Screen
 
@@ -1074,8 +1078,10 @@ class LiveRun:
         self.queue: deque[Any] = deque()
         self.lines = LetterLines(self.screen, self.progress)
         block = live.Block(self.screen, self.progress, self.running, self.clock, 0.0)  # type: ignore[arg-type]
+        self.block = block
+        self.streams = Streams()
         self.painter = live.BlockPainter(
-            self.screen, lambda: self.lines.feed(drained(self.queue)), block
+            self.screen, lambda: self.lines.feed(drained(self.queue)), block, self.streams
         )
 
     def start(self, name: str, at: float) -> Attempt:
@@ -1104,6 +1110,82 @@ def test_the_block_shows_what_runs_bars_and_counts(monkeypatch: pytest.MonkeyPat
     ]
 
 
+class LastTime:
+    """What the last run told: page[3] took 40 seconds, a page 20, the total 5; there were 30 pages."""
+
+    def took(self, node: str) -> float | None:
+        return {"weather.py::page[3]": 40.0}.get(node)
+
+    def typical(self, task: str) -> float | None:
+        return {"weather.py::page": 20.0, "weather.py::total": 5.0}.get(task)
+
+    def count(self, task: str) -> int:
+        return {"weather.py::page": 30}.get(task, 0)
+
+
+def test_the_block_says_how_long_nodes_took_the_last_time_and_the_rest_will_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = LiveRun(monkeypatch)
+    last = LastTime()
+    past = Past(run.progress, 2, before=last, typical=last)
+    block = live.Block(run.screen, run.progress, run.running, run.clock, 0.0, past)  # type: ignore[arg-type]
+    run.start("page[3]", at=0.0)
+    run.start("page[4]", at=10.0)
+    run.clock.time = 20.0
+    first, second, sums = [style.clean(row) for row in block.rows(79, 14)]
+    assert first == f"  {'page[3]':<53}20.0s (last 40.0s)"
+    assert second == f"  {'page[4]':<53}10.0s"
+    # 30 pages of 20 seconds and 5 for the total, less the 30 that passed, on two slots
+    assert sums.endswith(" 0 of 2 done, 2 running, 20.0s, about 4m48s left")
+    run.clock.time = 20.6
+    assert "about 4m47s left" in block.rows(79, 14)[-1]
+    assert "(last" not in block.rows(40, 14)[0]
+    run.painter.close()
+
+
+@pytest.mark.parametrize(
+    ("complete", "nodes", "ended", "elapsed", "left"),
+    [
+        (True, 4, 0, (), 45.0),  # four pages on two slots, then the total
+        (True, 4, 3, (), 25.0),
+        (True, 4, 3, (15.0,), 10.0),
+        (True, 4, 3, (100.0,), 5.0),  # longer than ever: it may end at any moment
+        (True, 4, 4, (), 5.0),
+        (True, 0, 0, (), 5.0),  # the list is empty this time
+        (False, None, 0, (), 305.0),  # the list is not known yet: as many as the last time
+    ],
+)
+def test_the_estimate_is_the_longest_way_through_what_is_open(
+    monkeypatch: pytest.MonkeyPatch, complete: bool, nodes: int | None, ended: int,
+    elapsed: Sequence[float], left: float,
+) -> None:  # fmt: skip
+    run = LiveRun(monkeypatch)
+    run.painter.close()
+    total = run.progress.tasks[1]
+    total.edges = (Edge(run.page, "page"),)
+    monkeypatch.setattr(run.progress, "nodes_of", lambda task: nodes if task is run.page else 1)
+    monkeypatch.setattr(run.progress, "is_complete", lambda task: complete)
+    run.progress.of[run.page] = ended
+    for number, seconds in enumerate(elapsed):
+        run.start(f"page[{number}]", at=200.0 - seconds)
+    last = LastTime()
+    past = Past(run.progress, 2, before=last, typical=last)
+    assert past.left(run.running.now(), 200.0) == left
+    assert Past(run.progress, 2).left(run.running.now(), 200.0) is None
+
+
+def test_without_a_mapped_task_the_last_row_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = LiveRun(monkeypatch)
+    run.painter.close()
+    run.progress.of[run.page] = 1
+    monkeypatch.setattr(run.progress, "nodes_of", lambda task: 1)
+    run.progress.done = 1
+    block = live.Block(run.screen, run.progress, run.running, run.clock, 0.0)  # type: ignore[arg-type]
+    (sums,) = [style.clean(row) for row in block.rows(79, 14)]
+    assert sums == f"{'━' * 10}{' ' * 10} 1 of 2 done, 0 running, 0.0s"
+
+
 def test_full_lines_scroll_away_and_the_block_vanishes(monkeypatch: pytest.MonkeyPatch) -> None:
     run = LiveRun(monkeypatch, columns=40)
     attempt = run.start("page[3]", at=0.0)
@@ -1120,6 +1202,54 @@ def test_full_lines_scroll_away_and_the_block_vanishes(monkeypatch: pytest.Monke
     assert f"{left}\n" == row(f"weather.py {'.' * 21}", 67) + row("." * 9 + "c" * 23, 86) + row(
         "c" * 7, 98
     )
+
+
+def test_what_others_print_stands_above_the_block_and_tears_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdout", shown := Tty())
+    run = LiveRun(monkeypatch)
+    run.painter.close()
+    run.streams.install()
+    run.painter = live.BlockPainter(
+        run.screen, lambda: run.lines.feed(drained(run.queue)), run.block, run.streams
+    )
+    run.start("page[3]", at=0.0)
+    run.queue.extend(elements(run.page, ["ran"] * 3))
+    run.picture(at=1.0)
+    print("closing", end=" ")
+    print("the shop")
+    print("and more", end="")
+    seen = run.picture(at=2.0)
+    assert seen[:2] == ["closing the shop", "weather.py ..."]
+    run.painter.close()
+    assert Glass(run.out.getvalue()).seen[:4] == ["closing the shop", "and more", "weather.py ...", ""]
+    print("after")
+    run.streams.remove()
+    assert (sys.stdout, shown.getvalue()) == (shown, "after\n")
+
+
+def test_the_screen_is_left_to_whoever_needs_it_and_the_block_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = LiveRun(monkeypatch)
+    ticker = live.Ticker(lambda: run.painter, first=0.0, period=0.001)
+    run.start("page[3]", at=0.0)
+    run.queue.extend(elements(run.page, ["ran"] * 3))
+    ticker.start()
+    while "page[3]" not in run.out.getvalue():
+        time.sleep(0.001)
+    with ticker.released():
+        before = run.out.getvalue()
+        run.screen.write("(Pdb) q\n")
+        time.sleep(0.02)  # twenty pictures
+        assert run.out.getvalue() == before + "(Pdb) q\n"
+        assert Glass(before).seen[:2] == ["weather.py ...", ""]
+    run.queue.extend(elements(run.page, ["ran"] * 2))
+    while not run.out.getvalue().endswith("s\x1b[0m"):
+        time.sleep(0.001)
+    ticker.stop()
+    assert Glass(run.out.getvalue()).seen[:3] == ["weather.py ...", "(Pdb) q", ".."]
 
 
 @pytest.mark.parametrize("columns", [20, 40, 120])
@@ -1169,14 +1299,14 @@ def test_where_tasks_write_to_the_terminal_there_is_no_block(
 ) -> None:
     """With ``-s`` nobody stands between a task (or a debugger's prompt) and the terminal."""
     monkeypatch.setattr(sys, "stdout", sys.__stdout__)
-    assert isinstance(live.ticker(Screen(Tty()), str, object())._make(), live.PlainPainter)  # type: ignore[arg-type]
+    assert isinstance(live.ticker(Screen(Tty()), str, object(), Streams())._make(), live.PlainPainter)  # type: ignore[arg-type]
 
 
 def test_without_rich_progress_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("rich.console", "rich.live"):
         monkeypatch.setitem(sys.modules, name, None)
     out = Tty()
-    painter = live.ticker(Screen(out), lambda: "..", object())._make()  # type: ignore[arg-type]
+    painter = live.ticker(Screen(out), lambda: "..", object(), Streams())._make()  # type: ignore[arg-type]
     painter.paint()
     painter.close()
     assert out.getvalue() == ".."

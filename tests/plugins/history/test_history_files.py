@@ -2,11 +2,12 @@
 
 import os
 import sqlite3
+import time
 
 import pytest
 
-from flowkit_plugins.history.databases import SCHEMA, open_to_write
-from flowkit_plugins.history.journal import sweep
+from flowkit_plugins.history.databases import SCHEMA, SPAN, open_to_write
+from flowkit_plugins.history.journal import ROWS_AT_ONCE, sweep
 from flowkit_plugins.history.reading import History
 
 FLOW = """
@@ -54,7 +55,17 @@ def test_a_damaged_file_is_said_and_the_run_goes_on(flow):
     assert "is damaged" in ended.err
 
 
-@pytest.mark.parametrize("version", [SCHEMA + 1, 99])
+def test_nothing_is_swept_while_nobody_knows_what_runs_need(flow):
+    assert flow.run("m.py").ok
+    whole = history_of(flow).read_bytes()
+    history_of(flow).write_bytes(whole[: len(whole) // 2])
+    ended = flow.flowkit("cache", "gc")
+    assert ended.exit_code == 1
+    assert "what runs need to be resumed is not known" in ended.err
+    assert "internal error" not in ended.err
+
+
+@pytest.mark.parametrize("version", [SCHEMA - 1, SCHEMA + 1, 99])
 def test_a_file_of_another_version_is_said_and_left_alone(flow, version):
     made(history_of(flow), version)
     assert "written by another version of flowkit" in said(flow)
@@ -115,6 +126,23 @@ def test_runs_whose_time_is_over_are_dropped_a_few_at_a_time(flow):
     assert connection.execute("SELECT count(*) FROM details").fetchall() == [(4,)]
     assert connection.execute("SELECT count(*) FROM graphs").fetchall() == [(1,)]
     assert sweep(connection, 0.0, 10) == 0
+    connection.close()
+
+
+def test_runs_of_many_nodes_are_dropped_one_at_a_time(flow):
+    """So that no run has to wait for the end of several large ones."""
+    for _ in range(3):
+        assert flow.run("m.py").ok
+    connection = open_to_write(history_of(flow), 1.0)
+    connection.execute("UPDATE runs SET started = started - 1e7")
+    for number in (1, 2):
+        rows = [(number * SPAN + 10 + i, f"m.py::t{i}") for i in range(ROWS_AT_ONCE + 1)]
+        connection.execute("BEGIN")
+        connection.executemany("INSERT INTO nodes VALUES (?, ?, 'ran', NULL, NULL, 0, 0, 1)", rows)
+        connection.execute("COMMIT")
+    long_ago = time.time() - 1e6
+    assert [sweep(connection, long_ago, 10) for _ in range(4)] == [1, 1, 1, 0]
+    assert connection.execute("SELECT count(*) FROM nodes").fetchall() == [(0,)]
     connection.close()
 
 

@@ -152,6 +152,41 @@ def test_a_lost_run_names_what_was_running_and_what_was_not_torn_down(project):
     assert "not torn down: database (m.py:" in shown
 
 
+def test_a_run_that_was_interrupted_says_what_it_cut_short_and_is_continued(project):
+    project.write(
+        "m.py",
+        """
+        import os, time
+        from flowkit import task
+
+        @task(cache=False)
+        def first() -> int:
+            return 1
+
+        @task(cache=False)
+        def second(first: int) -> int:
+            open("started", "w").close()
+            while not os.path.exists("go"):
+                time.sleep(0.02)
+            return 2
+        """,
+    )
+    process = subprocess.Popen(
+        project.command("run", "m.py"), cwd=project.root, env=project.environment(), stdout=subprocess.DEVNULL
+    )
+    while not (project.root / "started").exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 2
+    assert "interrupted" in project.flowkit("runs").out
+    assert "! second  INTERRUPTED" in project.flowkit("show").out
+    why = project.flowkit("why", "second").out
+    assert "was interrupted while it ran" in why
+    assert "because: interrupted" not in why
+    project.write("go")
+    assert "1 ran, 1 cached" in project.flowkit("run", "m.py", "--resume").out
+
+
 def test_a_second_ctrl_c_is_remembered_as_killed(project):
     project.write(
         "m.py",

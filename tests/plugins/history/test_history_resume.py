@@ -5,6 +5,7 @@ import json
 import pytest
 
 import flowkit
+from flowkit_plugins.history.databases import open_to_write
 
 MAPPED = """
     import os
@@ -165,6 +166,46 @@ def test_a_secret_is_not_stored_and_has_to_be_given_again(project):
     assert project.flowkit("show").out.count("hunter") == 0
 
 
+def test_a_secret_in_the_id_of_an_element_is_masked_and_the_element_found_again(project):
+    project.write(
+        "m.py",
+        """
+        from pathlib import Path
+        from pydantic import SecretStr
+        from flowkit import task, Collected
+
+        @task
+        def urls(token: SecretStr) -> list[str]:
+            return [f"{site}/{token.get_secret_value()}" for site in "ab"]
+
+        @task(each={"url": "urls"}, cache=False)
+        def got(url: str) -> int:
+            with open("ran.txt", "a") as file:
+                file.write(url[0] + "\\n")
+            if url[0] == "b" and not Path("fixed").exists():
+                raise ValueError(url)
+            return 1
+
+        @task
+        def count(got: Collected[int]) -> int:
+            return len(got)
+        """,
+    )
+    assert project.flowkit("run", "m.py", "-P", "token=hunter-two").exit_code == 1
+    for words in (["show"], ["why", "count"], ["logs"], ["runs", "--json"], ["show", "--json"]):
+        shown = project.flowkit(*words)
+        assert shown.exit_code == 0
+        assert "hunter" not in shown.out
+    assert "F got[b/**********]  FAILED" in project.flowkit("show").out
+    for file in (project.root / ".flowkit").glob("history.db*"):
+        assert b"hunter-two" not in file.read_bytes()
+    assert project.flowkit("run", "m.py", "--lf", "-P", "token=hunter-two").exit_code == 1
+    (project.root / "ran.txt").unlink()
+    project.write("fixed")
+    assert project.flowkit("run", "m.py", "--resume", "-P", "token=hunter-two").exit_code == 0
+    assert ran(project) == ["b"]
+
+
 def test_a_run_without_a_cache_cannot_be_resumed_and_says_so(mapped):
     assert not mapped.run("m.py", no_cache=True, executor="inline").ok
     ended = mapped.flowkit("run", "m.py", "--resume")
@@ -248,6 +289,32 @@ def test_a_node_can_be_repaired_by_hand(mapped, words, total, runs):
         assert "gave up" in str({n.node: n.error for n in run.report.nodes}["up[b]"])
     else:
         assert run["total"] == total
+
+
+def test_a_value_set_by_hand_that_does_not_fit_fails_its_node(mapped):
+    assert mapped.flowkit("set", "last", "up[b]", "--value", "[1, 2]").exit_code == 0
+    run = mapped.run("m.py", resume=True, executor="inline")
+    assert "the value that was set by hand" in str({n.node: n.error for n in run.report.nodes}["up[b]"])
+    assert ran(mapped) == []
+
+
+@pytest.mark.parametrize(
+    ("node", "known"), [("up[z]", False), ("nosuch[a]", False), ("nosuch", False), ("up", False), ("total", True)]
+)
+def test_only_nodes_that_there_are_can_be_set(mapped, node, known):
+    ended = mapped.flowkit("set", "last", node, "--value", "1")
+    assert ended.exit_code == (0 if known else 4)
+    assert known or f"has no node {node!r}" in ended.err
+
+
+def test_an_element_that_a_lost_run_did_not_come_to_can_be_set(mapped):
+    connection = open_to_write(mapped.root / ".flowkit" / "history.db", 1.0)
+    connection.execute("UPDATE runs SET status = 'lost'")
+    connection.execute("DELETE FROM nodes WHERE node = 'm.py::up[b]'")
+    connection.close()
+    assert mapped.flowkit("set", "last", "up[b]", "--value", "X").exit_code == 0
+    assert mapped.flowkit("set", "last", "nosuch[b]", "--value", "X").exit_code == 4
+    assert mapped.run("m.py", resume=True, executor="inline")["total"] == "AXCAXC"
 
 
 def test_unstorable_values_run_again_where_they_are_needed(project):

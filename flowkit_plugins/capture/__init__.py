@@ -12,7 +12,6 @@ last to end takes them away. ``-s`` (``--no-capture``) leaves one run's output a
 
 from __future__ import annotations
 
-import codecs
 import io
 import logging
 import sys
@@ -23,107 +22,16 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 from flowkit.hookspecs import Flag, Section, hookimpl
 from flowkit.reports import current_attempt
 from flowkit.secrets import Mask
+from flowkit.services import Printed
+from flowkit_plugins.capture.outputs import Output
 
 if TYPE_CHECKING:
     from flowkit.reports import Attempt, RunInfo, RunReport
     from flowkit.session import Session
 
-#: Characters that are kept of the beginning of a text, and as many of its end.
-HALF = 512 * 1024
-
 _KEY = "flowkit.capture"  # in an attempt's stash
 _STREAMS = ("stdout", "stderr")
-_TITLES = {"stdout": "Captured stdout", "stderr": "Captured stderr", "log": "Captured log"}
 _FORMAT = "%(levelname)-8s %(name)s:%(filename)s:%(lineno)d %(message)s"
-
-
-# --- what is kept -----------------------------------------------------------------------------
-
-
-class Clipped:
-    """A growing text of which the first and the last ``HALF`` characters are kept.
-
-    Args:
-        mask: Applied to the whole text before any of it is left out, so that no part of a secret
-            survives at the edge.
-    """
-
-    __slots__ = ("_head", "_left_out", "_mask", "_size", "_tail")
-
-    def __init__(self, mask: Mask) -> None:
-        self._mask = mask
-        self._head = ""
-        self._tail = io.StringIO()
-        self._size = 0
-        self._left_out = 0
-
-    def add(self, text: str) -> None:
-        """Append."""
-        self._tail.write(text)
-        self._size += len(text)
-        if self._size > 2 * HALF:
-            self._cut()
-
-    def _cut(self) -> None:
-        text = self._mask(self._tail.getvalue())
-        if not self._head:
-            self._head, text = text[:HALF], text[HALF:]
-        kept = text[-HALF:]
-        self._left_out += len(text) - len(kept)
-        self._tail = io.StringIO()
-        self._size = self._tail.write(kept)
-
-    def lines(self) -> list[str]:
-        """Return the lines as a terminal shows them: what a carriage return overwrote is gone."""
-        if len(self._head) + self._size > 2 * HALF:
-            self._cut()
-        text = self._mask(self._tail.getvalue())
-        if self._left_out:
-            text = f"{self._head}\n… {self._left_out:,} characters left out …\n{text}"
-        elif self._head:
-            text = self._head + text
-        lines = text.split("\n")
-        if not lines[-1]:
-            lines.pop()
-        return [line.rstrip("\r").rpartition("\r")[2] for line in lines]
-
-
-class Output:
-    """What one attempt printed and logged."""
-
-    __slots__ = ("_decoders", "_lock", "_mask", "_texts")
-
-    def __init__(self, mask: Mask) -> None:
-        self._mask = mask
-        self._texts: dict[str, Clipped] = {}
-        self._decoders: dict[str, codecs.IncrementalDecoder] = {}
-        # Reentrant: the garbage collector may run a finalizer that prints while we hold it.
-        self._lock = threading.RLock()
-
-    def add(self, which: str, text: str) -> None:
-        """Append to ``stdout``, ``stderr`` or ``log``."""
-        with self._lock:
-            if which not in self._texts:
-                self._texts[which] = Clipped(self._mask)
-            self._texts[which].add(text)
-
-    def add_bytes(self, which: str, data: bytes, encoding: str) -> None:
-        """Append bytes; what cannot be decoded is replaced."""
-        with self._lock:
-            decoder = self._decoders.get(which)
-            if decoder is None:
-                decoder = self._decoders[which] = codecs.getincrementaldecoder(encoding)("replace")
-            self.add(which, decoder.decode(data))
-
-    def sections(self) -> list[Section]:
-        """Return what there is, titled."""
-        with self._lock:
-            found = [
-                (title, self._texts[which].lines())
-                for which, title in _TITLES.items()
-                if which in self._texts
-            ]
-        return [Section(title, lines) for title, lines in found if lines]
 
 
 # --- who is captured --------------------------------------------------------------------------
@@ -349,7 +257,7 @@ redirection = _Redirection()
 
 
 class Capturing:
-    """The runs of one session that are being captured."""
+    """The runs of one session that are being captured. See ``services.Printed``."""
 
     def __init__(self) -> None:
         self._runs: set[str] = set()
@@ -371,9 +279,25 @@ class Capturing:
         for run in list(self._runs):
             self._leave(run)
 
+    def size(self, attempt: Attempt) -> int:
+        """Return how many characters an attempt that runs has printed."""
+        output = _output_of(attempt)
+        return output.size() if output is not None else 0
+
+    def so_far(self, attempt: Attempt) -> list[Section]:
+        """Return the whole lines that an attempt that runs has printed."""
+        output = _output_of(attempt)
+        return output.sections(whole=True) if output is not None else []
+
     def _leave(self, run: str) -> None:
         self._runs.discard(run)
         redirection.leave(run)
+
+
+def _output_of(attempt: Attempt) -> Output | None:
+    stash = attempt.stash
+    found = None if stash is None else stash.get(_KEY)
+    return found if isinstance(found, Output) else None
 
 
 @hookimpl
@@ -393,7 +317,8 @@ def flowkit_run_options() -> list[Flag]:
 @hookimpl
 def flowkit_configure(session: Session) -> None:
     """Register what remembers this session's runs."""
-    session.plugins.register(Capturing(), "capture:state")
+    capturing = session.services[Printed] = Capturing()
+    session.plugins.register(capturing, "capture:state")
 
 
 @hookimpl(tryfirst=True)
