@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -108,9 +107,9 @@ class Traces:
 
     def __init__(self, file: Path, *, timeout: float = 30.0) -> None:
         self.file = file
-        self._log = f"{file}-wal"
         self._timeout = timeout
         self._future = False
+        self._openings = 0
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         self._reading = threading.Lock()
@@ -171,16 +170,11 @@ class Traces:
     def stamp(self) -> tuple[int, int] | None:
         """Return what changes with each commit, of whichever process; None where there is nothing.
 
-        It is the state of the log, so one that is rewritten within a tick of the file system's
-        clock may be taken for the old.
+        The state of the log file would not do: it is written a moment before the commit can be seen.
         """
-        for name in (self._log, self.file):
-            try:
-                found = os.stat(name)
-            except OSError:
-                continue
-            return found.st_mtime_ns, found.st_size
-        return None
+        rows = self._select("PRAGMA data_version")
+        # SQLite's number means something on one connection only.
+        return (self._openings, rows[0][0]) if rows else None
 
     @property
     def foreign(self) -> bool:
@@ -272,6 +266,7 @@ class Traces:
         ((version,),) = connection.execute("PRAGMA user_version").fetchall()
         if version == SCHEMA:
             self._reader = connection
+            self._openings += 1
             return True
         # 0: somebody is making the tables right now.
         self._future = version != 0
