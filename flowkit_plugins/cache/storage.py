@@ -179,8 +179,9 @@ class Storage:
         if self._row == 0 and self.traces.count() > MOST_KEYS:
             self._keys = None
             return
-        self._row, keys = self.traces.keys_after(self._row)
+        row, keys = self.traces.keys_after(self._row)
         self._keys.update(map(hash, keys))
+        self._row = row  # not before: as above
 
     def last(self, node: Node) -> Last | None:
         """Return the last success of a node, whatever its key."""
