@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flowkit.lifetimes import Lifetimes, Live
     from flowkit.reports import Attempt
     from flowkit.runner import Runner
+    from flowkit.testing.journal import PromptJournal
     from flowkit.testing.memory import MemoryStorage
 
 #: What a crashed process left half done. Kept, since Python would run ``finally`` blocks of it.
@@ -91,6 +92,7 @@ class World:
         self.mutations: list[tuple[str, str]] = []
         self.steps: list[str] = []
         self.storage: MemoryStorage | None = None
+        self.journal: PromptJournal | None = None
         self.runner: Runner | None = None
         self._counts: dict[Fault, int] = {}
         self._slept = 0.0
@@ -147,6 +149,8 @@ class World:
         self.note(f"crash at {where}")
         if self.storage is not None:
             self.storage.cut()
+        if self.journal is not None:
+            self.journal.cut()
         if self.runner is not None:
             lifetimes: Any = self.runner.lifetimes
             _graveyard.append(list(lifetimes._order))
