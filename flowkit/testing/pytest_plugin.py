@@ -33,18 +33,49 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make fixtures of the tasks; leave other tests alone if flows are to be checked."""
-    modules = config.getini("flowkit_modules")
-    if modules:
-        from flowkit.testing.fixtures import fixtures_of
-
-        for target in modules:
-            path = config.rootpath / target
-            prefix = config.getini("flowkit_prefix")
-            found = fixtures_of(str(path) if path.exists() else target, prefix)
-            config.pluginmanager.register(found, f"flowkit tasks of {target}")
+    """Say what the mark is; leave other tests alone if flows are to be checked."""
+    config.addinivalue_line("markers", "flow(flow): what pytestmark = flow(…) is: the flow's tasks are fixtures of the module's tests.")
     if config.getoption("--flowkit-check") and config.args_source is not config.ArgsSource.ARGS:
         config.args = []
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Make fixtures of the tasks of ``flowkit_modules``."""
+    config = session.config
+    for target in config.getini("flowkit_modules"):
+        from flowkit.testing.fixtures import expose
+        from flowkit.testing.subject import FlowUnderTest
+
+        flow = FlowUnderTest(target, prefix=config.getini("flowkit_prefix"))
+        flow.beside(config.rootpath)
+        expose(flow, session)
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Make fixtures of the tasks of a module's ``pytestmark = flow(…)``."""
+    if not isinstance(collector, pytest.Module) or not _marked(collector.path):
+        return
+    from flowkit.testing.fixtures import expose
+    from flowkit.testing.subject import FlowUnderTest
+
+    try:
+        marks = getattr(collector.obj, "pytestmark", ())
+    except BaseException:  # what is wrong with the module is told when it is collected
+        return
+    for flow in marks if isinstance(marks, (list, tuple)) else [marks]:
+        if isinstance(flow, FlowUnderTest):
+            flow.beside(collector.path.parent)
+            expose(flow, collector)
+
+
+def _marked(file: Path) -> bool:
+    """Whether a module may have such a mark: others are not imported before their time."""
+    try:
+        text = file.read_bytes()
+    except OSError:
+        return False
+    return b"pytestmark" in text and b"flow(" in text
 
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
