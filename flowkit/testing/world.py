@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flowkit.errors import TaskTimeout, WorkerLost
+from flowkit.errors import TaskTimeout, UsageError, WorkerLost
 from flowkit.hookspecs import hookimpl
 from flowkit.testing.clock import VirtualClock
 from flowkit.testing.faultplans import Fault, Plan
 from flowkit.testing.simulator import Simulator
 
 if TYPE_CHECKING:
+    from flowkit.graph import Graph
     from flowkit.lifetimes import Lifetimes, Live
     from flowkit.reports import Attempt
     from flowkit.runner import Runner
@@ -196,6 +197,11 @@ class World:
         return slept + (fault.seconds if fault is not None else 0.0)
 
     # Hooks
+
+    @hookimpl
+    def flowkit_collected(self, graph: Graph) -> Sequence[UsageError]:
+        """Refuse faults of tasks that there are not."""
+        return self.plan.misspelt(task.name for task in graph.tasks)
 
     @hookimpl
     def flowkit_attempt_begins(self, attempt: Attempt) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowkit import FlowError
 from flowkit.testing.faultplans import Plan
 
 SHOP = {
@@ -163,6 +164,12 @@ def test_it_may_be_used_under_given(flowrun, n):
 
 def test_results_may_be_kept_on_disk(flowrun):
     assert flowrun(SHOP, on_disk=True).rerun().ran == set()
+
+
+def test_a_fault_of_a_task_that_there_is_not_is_an_error(flowrun, faults):
+    with pytest.raises(FlowError, match=r"(?s)there is no task 'laod'.*Did you mean 'load'"):
+        flowrun(SHOP, faults=faults.fail("laod"))
+    flowrun(SHOP, faults=faults.fail("l*d").crash("in_teardown", "database"))
 
 
 def test_a_plan_is_read_back_as_it_is_written():
