@@ -144,14 +144,16 @@ def flowrun() -> Callable[..., RunResult]:
     """Run a flow on the simulator, in a fresh sandbox for each call; so it may be used under ``@given``.
 
     ``flowrun("shop.py", "report", params={…}, override={…}, faults=…, schedule=[…], workers=2, patch_sleep=True,
-    on_disk=False)``, and flags as for ``flowkit.run``. The target is a path (taken from the current folder, or
+    on_disk=False, replay=TOKEN)``, and flags as for ``flowkit.run``. The target is a path (taken from the current folder, or
     beside the test), a module, the text of one, or file name → text.
     """
     return run_flow
 
 
-def run_flow(target: object, *tasks: str, store: Any = None, on_disk: bool = False, **given: Any) -> RunResult:
-    """Run a flow in a fresh sandbox; see ``flowrun``."""
+def run_flow(
+    target: object, *tasks: str, store: Any = None, on_disk: bool = False, replay: str = "", **given: Any
+) -> RunResult:
+    """Run a flow in a fresh sandbox; see ``flowrun``. ``replay`` is a result's ``replay_token``: the same again."""
     from flowkit.testing.sandbox import Sandbox, Setting
 
     if len(tasks) > 1:
@@ -164,6 +166,12 @@ def run_flow(target: object, *tasks: str, store: Any = None, on_disk: bool = Fal
     sandbox = Sandbox(target, disk=store, folder=folder)
     if tasks:
         sandbox.target = f"{sandbox.target}::{tasks[0]}"
+    if replay:
+        from flowkit.testing.tokens import read_token
+
+        case = read_token(replay)[1]
+        same = {"params": case.params, "faults": case.faults, "schedule": case.schedule, "workers": case.workers}
+        given = {**same, **given}
     return sandbox.run(Setting().changed(given))
 
 

@@ -166,6 +166,14 @@ def test_results_may_be_kept_on_disk(flowrun):
     assert flowrun(SHOP, on_disk=True).rerun().ran == set()
 
 
+def test_a_run_is_replayed_by_its_token(flowrun, faults):
+    r = flowrun(SHOP, params={"day": "x"}, faults=faults.slow("cleaned", 90).fail("load"), schedule=[1, 2], workers=2)
+    again = flowrun(SHOP, replay=r.replay_token)
+    assert again.timeline == r.timeline
+    assert again["raw"] == [" a ", "b", "x"]
+    assert again.replay_token == r.replay_token
+
+
 def test_a_fault_of_a_task_that_there_is_not_is_an_error(flowrun, faults):
     with pytest.raises(FlowError, match=r"(?s)there is no task 'laod'.*Did you mean 'load'"):
         flowrun(SHOP, faults=faults.fail("laod"))
