@@ -95,7 +95,8 @@ class Judge:
         stock = self.keeper.stock()
         done = dict(self._done) if aim.resume else {}
         self._computed.update(w for n in seen.nodes if n.calls and (w := endings[n.node].why) is not None)
-        for node in seen.nodes:
+        # Those that were called first: an equal element may have been told to be reused before the other's end was.
+        for node in sorted(seen.nodes, key=lambda node: not node.calls):
             ending = endings[node.node]
             self._ended_right(node, ending, aim)
             if ending.why is not None:
