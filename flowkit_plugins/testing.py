@@ -12,12 +12,13 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from flowkit.errors import OptionError, WorkerLost, listing
+from flowkit.errors import OptionError, UsageError, WorkerLost, listing
 from flowkit.hookspecs import Flag, Option, hookimpl
 
 if TYPE_CHECKING:
     import click
 
+    from flowkit.graph import Graph
     from flowkit.reports import Attempt
     from flowkit.session import Session
     from flowkit.testing.faultplans import Fault, Plan
@@ -111,6 +112,11 @@ class Rehearsal:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._counts: dict[Fault, int] = {}
+
+    @hookimpl
+    def flowkit_collected(self, graph: Graph) -> Sequence[UsageError]:
+        """Refuse faults of tasks that there are not."""
+        return self._plan.misspelt(task.name for task in graph.tasks)
 
     def _befalls(self, attempt: Attempt, *kinds: str) -> Fault | None:
         for fault in self._plan:

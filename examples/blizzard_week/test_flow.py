@@ -1,4 +1,4 @@
-"""How to test a flow: its tasks are ordinary functions, and a run is a call.
+"""How to test a flow: its tasks are ordinary functions, and runs of it are simulated.
 
 ``pytest examples/blizzard_week``; the folder of this file is importable, as pytest has it.
 """
@@ -7,9 +7,11 @@ import flow
 import pandas as pd
 import pytest
 from delays import DayFigures
+from hypothesis import settings
 
-import flowkit
 from flowkit import Skipped
+from flowkit.testing import flow as flow_under_test
+from flowkit.testing import properties
 
 
 def a_day(*, cancelled):
@@ -61,8 +63,20 @@ def test_a_day_that_is_not_in_order_is_refused(change, complaint):
         flow.valid_day(change(raw))
 
 
-def test_a_run_takes_parameters_and_gives_values(monkeypatch, tmp_path):
-    monkeypatch.setenv("FLOWKIT_CACHE_DIR", str(tmp_path / "cache"))
-    run = flowkit.run(f"{flow.__file__}::disruption", params={"threshold": 0.55})
-    assert run.ok
-    assert list(run["disruption"]) == ["- 2013-02-09: 57% cancelled (393 of 684)"]
+def test_a_run_takes_parameters_and_gives_values(flowrun):
+    r = flowrun("flow.py", "disruption", params={"threshold": 0.55})
+    assert list(r["disruption"]) == ["- 2013-02-09: 57% cancelled (393 of 684)"]
+    assert r.rerun(params={"threshold": 0.55}).loads == 0
+
+
+def test_a_day_that_cannot_be_read_leaves_no_table_of_six_days(flowrun, faults):
+    r = flowrun("flow.py", "by_day", faults=faults.fail("raw_day[flights_2013-02-08.csv]", exc=OSError))
+    assert r.states["by_day"] == "upstream"
+    again = r.rerun()
+    assert len(again["by_day"]) == 7
+    assert [name for name in again.calls if name.startswith("raw_day")] == ["raw_day[flights_2013-02-08.csv]"]
+
+
+test_no_table_is_changed_in_place = settings(max_examples=3)(
+    properties.no_input_mutation(flow_under_test("flow.py::by_origin"))
+)

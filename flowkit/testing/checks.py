@@ -98,7 +98,7 @@ def order_independent(flow: FlowUnderTest, case: Case) -> None:
 
 
 def resume_equals_clean(flow: FlowUnderTest, case: Case) -> None:
-    """After a crash, the next run gives what an uninterrupted one gives, and repeats only what was in flight."""
+    """After a crash, the next run and ``--resume`` give what an uninterrupted run gives, and repeat only what was in flight."""
     clean = flow.run(Case(case.params))
     sandbox = Sandbox(flow.target)
     crashed = sandbox.run(flow.setting(case))
@@ -113,6 +113,25 @@ def resume_equals_clean(flow: FlowUnderTest, case: Case) -> None:
     if repeated and not clean.failed:
         name = min(repeated)
         raise Violation(f"`{name}` had ended before the crash, and was called again: {again.reasons.get(name)}", crashed, again)
+    _resumed_equals_clean(flow, case, clean)
+
+
+def _resumed_equals_clean(flow: FlowUnderTest, case: Case, clean: RunResult) -> None:
+    """Check the same of ``--resume``, which repeats nothing that ended well, ``cache=False`` or not."""
+    if flow.flags.get("no_cache"):
+        return  # such a run cannot be resumed
+    crashed = Sandbox(flow.target).run(flow.setting(case, no_history=False))
+    again = crashed.rerun(resume=True)
+    _same("a run that was resumed after a crash gives something else than an uninterrupted one", clean, again)
+    repeated = {n for n in set(crashed.ended) & set(again.calls) if not _unkept(again.reasons.get(n, ""))}
+    if repeated:
+        name = min(repeated)
+        raise Violation(f"`{name}` had ended well, and --resume called it again: {again.reasons.get(name)}", crashed, again)
+
+
+def _unkept(reason: str) -> bool:
+    """Whether a node is called again since its value cannot be had: nothing could store it."""
+    return not reason or "not storable" in reason
 
 
 def retry_bounds(flow: FlowUnderTest, case: Case) -> None:

@@ -14,13 +14,13 @@ from __future__ import annotations
 import builtins
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 from flowkit.durations import seconds
-from flowkit.errors import OptionError
+from flowkit.errors import OptionError, did_you_mean, listing
 
 #: Where a crash may happen, in the order in which a call passes them.
 CRASH_POINTS = (
@@ -144,6 +144,21 @@ class Plan:
 
     def __len__(self) -> int:
         return len(self.faults)
+
+    def misspelt(self, tasks: Iterable[str]) -> list[OptionError]:
+        """Return an error for each fault that names a task which there is not: it would never happen."""
+        known = sorted(set(tasks))
+        return [
+            OptionError(
+                f"fault {str(fault)!r}: there is no task {name!r}",
+                known=f"tasks: {listing(known)}",
+                remedy=did_you_mean(name, known, "Name a task, an element of one, or a pattern with *."),
+            )
+            for fault in self.faults
+            if (fault.kind in CALL_KINDS or (fault.kind == "crash" and fault.detail != "in_teardown"))
+            and not {"*", "?"}.intersection(fault.pattern)
+            and (name := fault.pattern.partition("[")[0]) not in known
+        ]
 
     def _with(self, kind: str, pattern: str, at: int | tuple[int, int | None], detail: str = "") -> Plan:
         first, last = at if isinstance(at, tuple) else (at, at)

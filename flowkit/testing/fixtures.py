@@ -8,37 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from flowkit.annotations import MISSING
 from flowkit.outcomes import Success
-from flowkit.testing.sandbox import Sandbox
 from flowkit.values import Collected
 
 if TYPE_CHECKING:
     from flowkit.graph import BoundResource, BoundTask
+    from flowkit.testing.subject import FlowUnderTest
 
-#: Fixtures that pytest and this plugin bring; a task of such a name needs ``flowkit_prefix``.
-TAKEN = frozenset(
-    ["cache", "capfd", "capfdbinary", "caplog", "capsys", "capsysbinary", "doctest_namespace", "faults", "flowrun", "monkeypatch", "project", "pytestconfig", "record_property", "record_testsuite_property", "recwarn", "request", "subtests", "testdir", "tmp_path", "tmp_path_factory", "tmpdir"]
-)
+Fixture = Callable[..., Any]
 
 
-def fixtures_of(target: str, prefix: str = "") -> ModuleType:
-    """Return a module with a fixture for each task of a flow, and for its parameters and resources.
+def fixtures_of(flow: FlowUnderTest) -> dict[str, Fixture]:
+    """Return name → what makes the fixture, for each task of a flow, and for its parameters and resources.
 
     Raises:
-        pytest.UsageError: The flow is wrong, or a name is taken.
+        pytest.UsageError: The flow is wrong.
     """
     from flowkit.errors import FlowError
 
     try:
-        session = Sandbox(target).look()
+        session = flow.sandbox.look(flow.override, flow.typed)
     except FlowError as error:
-        raise pytest.UsageError(f"flowkit_modules: {target}\n{error}") from None
+        raise pytest.UsageError(f"{flow!r}: its tasks cannot be fixtures\n{error}") from None
     assert session.graph is not None  # it was collected
     tasks = [task for task in session.graph.tasks if task.given is None]
     made: dict[str, tuple[list[str], Callable[[dict[str, Any]], Any], str]] = {}
@@ -47,16 +43,38 @@ def fixtures_of(target: str, prefix: str = "") -> ModuleType:
         for resource in task.resources.values():
             _add_resource(resource, made)
     given = {t.name: t.given for t in session.graph.tasks if t.given is not None}
+    fixed = {**flow.override, **flow.fixed}
     for found in session.parameters.values():
         for name, parameter in found.items():
-            made.setdefault(name, ([], _value_of(name, parameter.default), f"Parameter {name} of {target}."))
+            default = fixed.get(name, parameter.default)
+            made.setdefault(name, ([], _value_of(name, default), f"Parameter {name} of {flow.name}."))
     for name, value in given.items():
-        made.setdefault(name, ([], partial(_given_of, value), f"A list of {target}."))
-    module = ModuleType(f"flowkit_tasks_{prefix}")
-    module.__doc__ = f"Fixtures of {target}."
-    for name, (needs, call, doc) in made.items():
-        setattr(module, f"{prefix}{name}", _fixture(name, needs, call, doc, prefix, target))
-    return module
+        made.setdefault(name, ([], partial(_given_of, value), f"A list of {flow.name}."))
+    return {
+        f"{flow.prefix}{name}": _fixture(needs, call, doc, flow) for name, (needs, call, doc) in made.items()
+    }
+
+
+def expose(flow: FlowUnderTest, node: pytest.Session | pytest.Module) -> None:
+    """Make fixtures of a flow's tasks, for all tests below a node.
+
+    Raises:
+        pytest.UsageError: The flow is wrong, or there is a fixture of such a name.
+    """
+    session = node if isinstance(node, pytest.Session) else node.session
+    manager = session._fixturemanager
+    for name, function in fixtures_of(flow).items():
+        there = manager.getfixturedefs(name, node)
+        if there or name == "request":
+            whose = getattr(there[-1].func, "__module__", "") if there else "pytest"
+            raise pytest.UsageError(
+                f"{flow!r}: there is a fixture {name!r} already, from {whose}\n"
+                f'  Give those of the flow a prefix: flow({flow.name!r}, prefix="flow_"), or flowkit_prefix = flow_ in the configuration.'
+            )
+        if hasattr(pytest, "register_fixture"):
+            pytest.register_fixture(name=name, func=function, node=node)
+        else:  # before pytest 9.1
+            manager._register_fixture(name=name, func=function, nodeid=node.nodeid)
 
 
 def _doc(declaration: Any) -> str:
@@ -89,19 +107,16 @@ def _add_resource(resource: BoundResource, made: dict[str, Any]) -> None:
     made[resource.name] = (list(needs.values()), set_up, _doc(resource.declaration))
 
 
-def _fixture(name: str, needs: list[str], call: Callable[[dict[str, Any]], Any], doc: str, prefix: str, target: str) -> Any:
-    """Return a fixture that asks for others by name, as pytest reads it off a signature."""
-    if f"{prefix}{name}" in TAKEN:
-        raise pytest.UsageError(
-            f"flowkit_modules: {target}: the fixture {name!r} is pytest's; set flowkit_prefix = \"flow_\" in the configuration"
-        )
-    arguments = ", ".join(f"{prefix}{n}" if n != "tmp_path" else n for n in dict.fromkeys(needs))
-    pairs = ", ".join(f"{n!r}: {prefix if n != 'tmp_path' else ''}{n}" for n in dict.fromkeys(needs))
-    text = f"def made({arguments}):\n    yield from _torn_down(call({{{pairs}}}))\n"
-    space: dict[str, Any] = {"call": call, "_torn_down": _torn_down}
-    exec(text, space)  # noqa: S102 - names were checked by the collector
-    space["made"].__doc__ = doc
-    return pytest.fixture(name=f"{prefix}{name}")(space["made"])
+def _fixture(needs: list[str], call: Callable[[dict[str, Any]], Any], doc: str, flow: FlowUnderTest) -> Fixture:
+    """Return a function that asks for others by name, as pytest reads it off a signature."""
+    names = {n: f"{flow.prefix}{n}" if n != "tmp_path" else n for n in needs}
+    pairs = ", ".join(f"{n!r}: {shown}" for n, shown in names.items())
+    text = f"def made({', '.join(names.values())}):\n    yield from _torn_down(call({{{pairs}}}))\n"
+    space: dict[str, Any] = {"call": call, "_torn_down": _torn_down, "__name__": flow.name}
+    exec(compile(text, str(flow.target), "exec"), space)  # noqa: S102 - names were checked by the collector
+    made: Fixture = space["made"]
+    made.__doc__ = doc
+    return made
 
 
 def _torn_down(value: Any) -> Any:

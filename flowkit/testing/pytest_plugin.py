@@ -34,18 +34,49 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make fixtures of the tasks; leave other tests alone if flows are to be checked."""
-    modules = config.getini("flowkit_modules")
-    if modules:
-        from flowkit.testing.fixtures import fixtures_of
-
-        for target in modules:
-            path = config.rootpath / target
-            prefix = config.getini("flowkit_prefix")
-            found = fixtures_of(str(path) if path.exists() else target, prefix)
-            config.pluginmanager.register(found, f"flowkit tasks of {target}")
+    """Say what the mark is; leave other tests alone if flows are to be checked."""
+    config.addinivalue_line("markers", "flow(flow): what pytestmark = flow(…) is: the flow's tasks are fixtures of the module's tests.")
     if config.getoption("--flowkit-check") and config.args_source is not config.ArgsSource.ARGS:
         config.args = []
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Make fixtures of the tasks of ``flowkit_modules``."""
+    config = session.config
+    for target in config.getini("flowkit_modules"):
+        from flowkit.testing.fixtures import expose
+        from flowkit.testing.subject import FlowUnderTest
+
+        flow = FlowUnderTest(target, prefix=config.getini("flowkit_prefix"))
+        flow.beside(config.rootpath)
+        expose(flow, session)
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Make fixtures of the tasks of a module's ``pytestmark = flow(…)``."""
+    if not isinstance(collector, pytest.Module) or not _marked(collector.path):
+        return
+    from flowkit.testing.fixtures import expose
+    from flowkit.testing.subject import FlowUnderTest
+
+    try:
+        marks = getattr(collector.obj, "pytestmark", ())
+    except BaseException:  # what is wrong with the module is told when it is collected
+        return
+    for flow in marks if isinstance(marks, (list, tuple)) else [marks]:
+        if isinstance(flow, FlowUnderTest):
+            flow.beside(collector.path.parent)
+            expose(flow, collector)
+
+
+def _marked(file: Path) -> bool:
+    """Whether a module may have such a mark: others are not imported before their time."""
+    try:
+        text = file.read_bytes()
+    except OSError:
+        return False
+    return b"pytestmark" in text and b"flow(" in text
 
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -116,14 +147,16 @@ def flowrun() -> Callable[..., RunResult]:
     """Run a flow on the simulator, in a fresh sandbox for each call; so it may be used under ``@given``.
 
     ``flowrun("shop.py", "report", params={…}, override={…}, faults=…, schedule=[…], workers=2, patch_sleep=True,
-    on_disk=False)``, and flags as for ``flowkit.run``. The target is a path (taken from the current folder, or
+    on_disk=False, replay=TOKEN)``, and flags as for ``flowkit.run``. The target is a path (taken from the current folder, or
     beside the test), a module, the text of one, or file name → text.
     """
     return run_flow
 
 
-def run_flow(target: object, *tasks: str, store: Any = None, on_disk: bool = False, **given: Any) -> RunResult:
-    """Run a flow in a fresh sandbox; see ``flowrun``."""
+def run_flow(
+    target: object, *tasks: str, store: Any = None, on_disk: bool = False, replay: str = "", **given: Any
+) -> RunResult:
+    """Run a flow in a fresh sandbox; see ``flowrun``. ``replay`` is a result's ``replay_token``: the same again."""
     from flowkit.testing.sandbox import Sandbox, Setting
 
     if len(tasks) > 1:
@@ -136,6 +169,12 @@ def run_flow(target: object, *tasks: str, store: Any = None, on_disk: bool = Fal
     sandbox = Sandbox(target, disk=store, folder=folder)
     if tasks:
         sandbox.target = f"{sandbox.target}::{tasks[0]}"
+    if replay:
+        from flowkit.testing.tokens import read_token
+
+        case = read_token(replay)[1]
+        same = {"params": case.params, "faults": case.faults, "schedule": case.schedule, "workers": case.workers}
+        given = {**same, **given}
     return sandbox.run(Setting().changed(given))
 
 

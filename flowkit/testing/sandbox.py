@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,7 @@ class Sandbox:
         self.clock = VirtualClock()
         self.folder = folder
         self._mirror: Mirror | None = None
+        self._history: Path | None = None
 
     def fresh(self) -> Sandbox:
         """Return a sandbox of the same flow with an empty store."""
@@ -163,11 +165,23 @@ class Sandbox:
         else:
             session.services[Storage] = Storage(self.folder)
         flags = {"executor": name, "n": setting.case.workers, **setting.flags}
-        if "history" in session.plugins.names:
-            flags.setdefault("no_history", True)
+        if "history" in session.plugins.names and not flags.setdefault("no_history", True):
+            self._keep_history(session, world)
         session.configure(flags)
         session.plugins.register(world, "testing:world")
         return session
+
+    def _keep_history(self, session: Session, world: World) -> None:
+        """Have a session's runs written down beside the store: for ``resume`` and ``lf``."""
+        from flowkit.testing.journal import PromptJournal
+        from flowkit.testing.sources import fresh_folder
+        from flowkit_plugins.history.journal import Journal
+        from flowkit_plugins.history.reading import History
+
+        if self._history is None:
+            self._history = (self.folder or fresh_folder()) / "history.db"
+        session.services[History] = History(self._history)
+        session.services[Journal] = partial(PromptJournal, world)
 
     def run(
         self,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowkit.errors import FlowError, OptionError
@@ -11,8 +13,7 @@ from flowkit.testing.faultplans import CALL_KINDS, Plan
 from flowkit.testing.sandbox import Case, Sandbox, Setting
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    import pytest
     from hypothesis import strategies as st
 
     from flowkit.graph import BoundTask, Graph
@@ -30,6 +31,7 @@ class FlowUnderTest:
         params: Values that are not drawn.
         override: Values or functions that stand in for tasks, resources and parameters.
         typed: Overrides as ``-O`` takes them.
+        prefix: What the names of its fixtures begin with, where it is a test module's ``pytestmark``.
         flags: As for ``flowkit.run``.
     """
 
@@ -40,9 +42,11 @@ class FlowUnderTest:
         override: Mapping[str, object] | None = None,
         *,
         typed: Sequence[str] = (),
+        prefix: str = "",
         **flags: Any,
     ) -> None:
         self._target = target
+        self.prefix = prefix
         self.fixed = dict(params or {})
         self.override = dict(override or {})
         self.typed = tuple(typed)
@@ -50,6 +54,26 @@ class FlowUnderTest:
 
     def __repr__(self) -> str:
         return f"flow({self._target!r})" if "\n" not in str(self._target) else "flow(…)"
+
+    @property
+    def name(self) -> str:
+        """Its file's name, or the module's."""
+        text = str(getattr(self._target, "__name__", self._target))
+        return text.replace(os.sep, "/").rpartition("/")[2] if "\n" not in text else "a flow"
+
+    @property
+    def mark(self) -> pytest.Mark:
+        """What pytest takes it for as a ``pytestmark``: the tasks are fixtures of that module's tests."""
+        import pytest
+
+        return pytest.mark.flow(self).mark
+
+    def beside(self, folder: Path) -> None:
+        """Look for a file in a folder, too."""
+        text, colons, task = str(self._target).partition("::")
+        if isinstance(self._target, (str, Path)) and text.endswith(".py") and not os.path.exists(text):
+            found = folder / text
+            self._target = f"{found}{colons}{task}" if found.exists() else self._target
 
     @cached_property
     def sandbox(self) -> Sandbox:

@@ -11,16 +11,18 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flowkit.errors import TaskTimeout, WorkerLost
+from flowkit.errors import TaskTimeout, UsageError, WorkerLost
 from flowkit.hookspecs import hookimpl
 from flowkit.testing.clock import VirtualClock
 from flowkit.testing.faultplans import Fault, Plan
 from flowkit.testing.simulator import Simulator
 
 if TYPE_CHECKING:
+    from flowkit.graph import Graph
     from flowkit.lifetimes import Lifetimes, Live
     from flowkit.reports import Attempt
     from flowkit.runner import Runner
+    from flowkit.testing.journal import PromptJournal
     from flowkit.testing.memory import MemoryStorage
 
 #: What a crashed process left half done. Kept, since Python would run ``finally`` blocks of it.
@@ -91,6 +93,7 @@ class World:
         self.mutations: list[tuple[str, str]] = []
         self.steps: list[str] = []
         self.storage: MemoryStorage | None = None
+        self.journal: PromptJournal | None = None
         self.runner: Runner | None = None
         self._counts: dict[Fault, int] = {}
         self._slept = 0.0
@@ -147,6 +150,8 @@ class World:
         self.note(f"crash at {where}")
         if self.storage is not None:
             self.storage.cut()
+        if self.journal is not None:
+            self.journal.cut()
         if self.runner is not None:
             lifetimes: Any = self.runner.lifetimes
             _graveyard.append(list(lifetimes._order))
@@ -192,6 +197,11 @@ class World:
         return slept + (fault.seconds if fault is not None else 0.0)
 
     # Hooks
+
+    @hookimpl
+    def flowkit_collected(self, graph: Graph) -> Sequence[UsageError]:
+        """Refuse faults of tasks that there are not."""
+        return self.plan.misspelt(task.name for task in graph.tasks)
 
     @hookimpl
     def flowkit_attempt_begins(self, attempt: Attempt) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -19,12 +20,19 @@ def connect(file: Path, mode: str, timeout: float) -> sqlite3.Connection:
 
 
 def connect_to_read(file: Path, timeout: float) -> sqlite3.Connection:
-    """Open ``file`` without ever writing to it, on a read-only disk too."""
+    """Open ``file`` without ever writing to it, on a read-only disk too.
+
+    What a process that was killed left half written, however, is rolled back first.
+    """
     connection = connect(file, "mode=ro", timeout)
     try:
         connection.execute("SELECT 1 FROM sqlite_master").fetchall()
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         connection.close()
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY and os.access(file, os.W_OK):
+            with contextlib.closing(connect(file, "mode=rw", timeout)) as writer:
+                writer.execute("SELECT 1 FROM sqlite_master").fetchall()
+            return connect(file, "mode=ro", timeout)
         # In WAL mode reading makes a file beside the database. Where none can be made nobody
         # writes either; with a log left over, however, the database alone is not the whole truth.
         log = file.with_name(file.name + "-wal")

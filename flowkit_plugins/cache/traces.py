@@ -110,8 +110,8 @@ class Traces:
         self.file = file
         self._timeout = timeout
         self._future = False
+        self._openings = 0
         self._reader: sqlite3.Connection | None = None
-        self._opened = 0
         self._writer: sqlite3.Connection | None = None
         self._reading = threading.Lock()
         self._writing = threading.Lock()
@@ -171,12 +171,11 @@ class Traces:
     def stamp(self) -> tuple[int, int] | None:
         """Return what changes with each commit, of whichever process; None where there is nothing.
 
-        Size and time of the log will not do: it is written before the commit is there for readers,
-        so that who looks in between takes the new log for what it has read.
+        The state of the log file would not do: it is written a moment before the commit can be seen.
         """
-        found = self._select("PRAGMA data_version")
-        # The number is the connection's own: another one may begin with the same.
-        return (self._opened, found[0][0]) if found else None
+        rows = self._select("PRAGMA data_version")
+        # SQLite's number means something on one connection only.
+        return (self._openings, rows[0][0]) if rows else None
 
     @property
     def foreign(self) -> bool:
@@ -268,7 +267,7 @@ class Traces:
         ((version,),) = connection.execute("PRAGMA user_version").fetchall()
         if version == SCHEMA:
             self._reader = connection
-            self._opened += 1
+            self._openings += 1
             return True
         # 0: somebody is making the tables right now.
         self._future = version != 0

@@ -112,8 +112,9 @@ class _Session:
 
         self._session = session
         flags = session.flags
-        file = file_of(session.root, session.settings["history.dir"])
-        self._history = History(file)
+        own = file_of(session.root, session.settings["history.dir"])
+        self._history = session.services.get(History) or History(own)
+        file = self._history.file
         self._told: list[str] = []
         self._resumed = None
         asked = flags.get("resume")

@@ -135,6 +135,8 @@ def open_to_write(file: Path, timeout: float) -> sqlite3.Connection:
 def open_to_read(file: Path, timeout: float = 5.0) -> sqlite3.Connection | None:
     """Open the history without writing to it; None if there is none yet.
 
+    What a process that was killed left half written, however, is rolled back first.
+
     Raises:
         HistoryError: It is damaged, locked, or of another version.
     """
@@ -145,12 +147,9 @@ def open_to_read(file: Path, timeout: float = 5.0) -> sqlite3.Connection | None:
         try:
             ((version,),) = connection.execute("PRAGMA user_version").fetchall()
             connection.execute("SELECT 1 FROM sqlite_master").fetchall()
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
             connection.close()
-            # In WAL mode reading makes a file beside the database; on a read-only disk it cannot.
-            if os.access(file.parent, os.W_OK):
-                raise
-            connection = connect(file, "mode=ro&immutable=1", timeout)
+            connection = _otherwise(file, timeout, error)
             ((version,),) = connection.execute("PRAGMA user_version").fetchall()
         if version == 0:  # somebody is making the tables right now, or it is empty
             connection.close()
@@ -159,6 +158,19 @@ def open_to_read(file: Path, timeout: float = 5.0) -> sqlite3.Connection | None:
     except (OSError, sqlite3.Error) as error:
         raise trouble(error, file) from error
     return connection
+
+
+def _otherwise(file: Path, timeout: float, error: sqlite3.OperationalError) -> sqlite3.Connection:
+    """Open for reading what cannot simply be read; raise ``error`` if nothing helps."""
+    if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY and os.access(file, os.W_OK):
+        # A process was killed in the middle of writing: only who may write can roll that back.
+        with contextlib.closing(connect(file, "mode=rw", timeout)) as writer:
+            writer.execute("SELECT 1 FROM sqlite_master").fetchall()
+        return connect(file, "mode=ro", timeout)
+    # In WAL mode reading makes a file beside the database; on a read-only disk it cannot.
+    if os.access(file.parent, os.W_OK):
+        raise error
+    return connect(file, "mode=ro&immutable=1", timeout)
 
 
 def _check(version: int, file: Path) -> None:

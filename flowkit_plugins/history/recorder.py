@@ -68,7 +68,8 @@ class Recorder:
         parent = current_attempt()
         if parent is not None:
             details["parent_node"] = parent.full_id
-        journal = self._journal = Journal(
+        make = session.services.get(Journal, Journal)
+        journal = self._journal = make(
             self._file,
             run,
             details,

@@ -129,6 +129,8 @@ TESTS |= {
     for name, found in properties.PROPERTIES.items()
 }
 TESTS["schedule_sane"] = scheduled
+#: The same with tasks that are never reused: what is kept of them is for --resume alone.
+TESTS["resumed"] = over_dags(properties.PROPERTIES["resume_equals_clean"], uncached=True)
 
 
 def main(name):

@@ -23,6 +23,7 @@ WRITER = "flowkit_plugins/cache/writer.py"
 REUSE = "flowkit_plugins/cache/reuse.py"
 KEYS = "flowkit_plugins/cache/keys.py"
 STORAGE = "flowkit_plugins/cache/storage.py"
+CONTINUED = "flowkit_plugins/cache/continued.py"
 PRINT = "flowkit_plugins/cache/fingerprint.py"
 KINDS = "flowkit_plugins/schedule/kinds.py"
 WALLS = "flowkit_plugins/schedule/walls.py"
@@ -66,6 +67,9 @@ MUTATIONS = [
     Mutation("a warm run loads what it reuses", REUSE, '        if trace.kind == "skipped":\n            return KnownNode(skipped', '        if trace.blob is not None:\n            self._storage.value(trace)\n        if trace.kind == "skipped":\n            return KnownNode(skipped', "cache_transparent"),
     Mutation("a lock is never let go", REUSE, "        if holder is not None and holder[1] is not None:\n            holder[1].release()\n", "", "single_flight"),
     Mutation("no lock between runs", REUSE, "        if self._worth_a_lock(node):\n            right, owner", "        if not self._worth_a_lock(node):\n            right, owner", "single_flight"),
+    # resume
+    Mutation("resume calls again what is never reused", CONTINUED, "        return trace._replace(kind=body[\"was\"])\n", "        return None\n", "resumed"),
+    Mutation("results of uncached tasks are not kept for resume", REUSE, "        self._storage.put(trace, None, blob, plan.code, urgent=trace.took >= QUICK, then=None)\n", "", "resumed"),
     # teardown
     Mutation("shared resources are not torn down", LIFETIMES, "            self._tear_down(self._order.pop())\n", "            self._order.pop()\n", "teardown_always"),
     Mutation("shared resources are torn down first in, first out", LIFETIMES, "self._order.pop())", "self._order.pop(0))", "teardown_always"),

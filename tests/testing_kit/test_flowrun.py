@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowkit import FlowError
 from flowkit.testing.faultplans import Plan
 
 SHOP = {
@@ -165,15 +166,79 @@ def test_results_may_be_kept_on_disk(flowrun):
     assert flowrun(SHOP, on_disk=True).rerun().ran == set()
 
 
+def test_a_run_is_replayed_by_its_token(flowrun, faults):
+    r = flowrun(SHOP, params={"day": "x"}, faults=faults.slow("cleaned", 90).fail("load"), schedule=[1, 2], workers=2)
+    again = flowrun(SHOP, replay=r.replay_token)
+    assert again.timeline == r.timeline
+    assert again["raw"] == [" a ", "b", "x"]
+    assert again.replay_token == r.replay_token
+
+
+def test_a_fault_of_a_task_that_there_is_not_is_an_error(flowrun, faults):
+    with pytest.raises(FlowError, match=r"(?s)there is no task 'laod'.*Did you mean 'load'"):
+        flowrun(SHOP, faults=faults.fail("laod"))
+    flowrun(SHOP, faults=faults.fail("l*d").crash("in_teardown", "database"))
+
+
 def test_a_plan_is_read_back_as_it_is_written():
     text = "get[BTC]@1-3=fail(ConnectionError), load=slow(90), *@2=crash(before_record), a@2-=hang"
     assert str(Plan.parse(text)) == text
 
 
+def best(call, tries=5):
+    """The CPU seconds of a call, on a machine that has other things to do, too."""
+    found = []
+    for _ in range(tries):
+        begun = time.process_time()
+        call()
+        found.append(time.process_time() - begun)
+    return min(found)
+
+
 def test_two_hundred_runs_of_ten_tasks_with_faults_take_two_seconds(flowrun, faults):
+    def runs():
+        for number in range(200):
+            flowrun(TEN, faults=faults.fail(f"t{number % 10}").slow("t3", 5), schedule=[number % 7, 1])
+
     flowrun(TEN)
-    begun = time.perf_counter()
-    for number in range(200):
-        flowrun(TEN, faults=faults.fail(f"t{number % 10}").slow("t3", 5), schedule=[number % 7, 1])
-    took = time.perf_counter() - begun
-    assert took < 6, f"{took:.2f}s"  # 1 to 2 on an idle machine; CI is not idle
+    took = best(runs, tries=3)
+    assert took <= 2, f"{took:.2f}s"
+
+
+@pytest.mark.parametrize(("on_disk", "limit"), [(False, 0.010), (True, 0.040)])
+def test_one_use_takes_ten_milliseconds_in_memory_and_forty_on_disk(flowrun, on_disk, limit):
+    flowrun(SHOP)
+    took = best(lambda: flowrun(SHOP, on_disk=on_disk), tries=20)
+    assert took <= limit, f"{took * 1000:.1f} ms"
+
+
+UNCACHED = """
+from flowkit import Collected, task
+
+@task(cache=False)
+def items(n: int = 1): return [n, 2, 3]
+
+@task(each={"item": "items"}, cache=False)
+def twice(item): return item * 2
+
+@task
+def total(twice: Collected[int]): return sum(twice)
+"""
+
+
+def test_a_run_that_crashed_is_resumed_with_its_parameters(flowrun, faults):
+    crashed = flowrun(UNCACHED, params={"n": 7}, faults=faults.crash("before_call", "twice[3]"), workers=1, no_history=False)
+    assert crashed.ended == ["items", "twice[7]", "twice[2]"]
+    again = crashed.rerun(resume=True, params={})
+    assert again.calls == ["twice[3]", "total"]
+    assert again["total"] == 24
+    assert again.reasons["items"].startswith("kept from run")
+
+
+def test_what_failed_the_last_time_is_run_alone(flowrun, faults):
+    failed = flowrun(UNCACHED, "twice", faults=faults.fail("twice[2]"), no_history=False)
+    assert failed.rerun(lf=True).calls == ["items", "twice[2]"]
+
+
+def test_a_run_without_a_history_leaves_none(flowrun):
+    assert flowrun(UNCACHED).rerun(resume=True, no_history=False).calls[0] == "items"

@@ -35,3 +35,11 @@ def test_what_only_the_simulator_can_do_is_refused(project):
     done = project.flowkit("run", "m.py", "--faults", "*=store(put)")
     assert done.exit_code == 4
     assert "cannot be rehearsed" in done.err
+
+
+def test_a_task_that_there_is_not_is_an_error(project):
+    project.write("m.py", FLOW)
+    done = project.flowkit("run", "m.py", "--faults", "slwo=hang")
+    assert done.exit_code == 4
+    assert "there is no task 'slwo'" in done.err
+    assert "Did you mean 'slow'?" in done.err

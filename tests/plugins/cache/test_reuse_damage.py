@@ -6,6 +6,7 @@ import pickle
 import shutil
 import sqlite3
 import subprocess
+import sys
 
 import pytest
 
@@ -226,3 +227,25 @@ def test_a_warm_store_on_a_read_only_disk_is_still_reused(flow):
         subprocess.run(["mount", "-o", "remount,ro", flow.root / ".flowkit"], check=True)
         assert flow.words() == {"a": "cached"}
         assert flow.last["a"] == 1
+
+
+#: Leaves a journal that has to be rolled back, as a kill while the file is being made does.
+KILLED = """
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA journal_mode = DELETE")
+db.execute("PRAGMA cache_size = 1")
+db.execute("BEGIN IMMEDIATE")
+db.execute("CREATE TABLE half (text)")
+db.executemany("INSERT INTO half VALUES (?)", [("x" * 5000,)] * 50)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("file", ["traces.db", "results/cache.db"])
+def test_a_database_left_half_written_by_a_kill_is_rolled_back_and_used(kept, file):
+    path = kept.root / ".flowkit" / file
+    subprocess.run([sys.executable, "-c", KILLED, path], check=True)
+    assert path.with_name(path.name + "-journal").exists()
+    assert kept.ran() == ["answer"]  # cache=False
+    assert not kept.last.report.notes

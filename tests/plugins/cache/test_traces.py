@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -84,6 +85,29 @@ def test_a_trace_is_renewed_by_a_later_one(traces):
     traces.commit([trace("a", expires=10.0)])
     traces.commit([trace("a", expires=20.0, digest="other")])
     assert traces.everything() == [trace("a", expires=20.0, digest="other")]
+
+
+def test_a_commit_is_noticed_though_the_log_file_looks_as_it_did(open_traces):
+    writer, reader = open_traces(), open_traces()
+    log = writer.file.with_name("traces.db-wal")
+    seen = []
+    for n in range(3):
+        writer.commit([trace(f"k{n}")])
+        with contextlib.closing(sqlite3.connect(writer.file)) as db:
+            db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()  # the next commit writes over this one
+        os.utime(log, ns=(1, 1))
+        seen.append((reader.stamp(), log.stat().st_size, log.stat().st_mtime_ns))
+    assert len({stamp for stamp, _, _ in seen}) == 3
+    assert seen[1][1:] == seen[2][1:]
+
+
+def test_a_stamp_of_another_connection_is_another_stamp(open_traces):
+    writer, reader = open_traces(), open_traces()
+    writer.commit([trace("k1")])
+    before = reader.stamp()
+    reader.close()
+    writer.commit([trace("k2")])
+    assert reader.stamp() != before
 
 
 def test_a_trace_of_a_future_format_is_a_miss_that_says_so(traces):

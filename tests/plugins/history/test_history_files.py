@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 import time
 
 import pytest
@@ -183,3 +185,24 @@ def test_what_happened_is_all_there(project):
         "m.py::flaky": ("ran", 3), "m.py::loud": ("failed", 1),
     }  # fmt: skip
     history.close()
+
+
+#: Leaves a journal that has to be rolled back, as a kill while the file is being made does.
+KILLED = """
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA journal_mode = DELETE")
+db.execute("PRAGMA cache_size = 1")
+db.execute("BEGIN IMMEDIATE")
+db.execute("CREATE TABLE half (text)")
+db.executemany("INSERT INTO half VALUES (?)", [("x" * 5000,)] * 50)
+os._exit(0)
+"""
+
+
+def test_a_file_left_half_written_by_a_kill_is_rolled_back_and_read(flow):
+    assert flow.flowkit("run", "m.py").exit_code == 0
+    subprocess.run([sys.executable, "-c", KILLED, history_of(flow)], check=True)
+    assert history_of(flow).with_name("history.db-journal").exists()
+    assert "1 ran" in flow.flowkit("runs").out
+    assert flow.flowkit("run", "m.py", "--resume").exit_code == 0
