@@ -5,7 +5,7 @@
 
 A fault is written ``PATTERN@WHEN=KIND(DETAIL)``. The pattern names a task, a node (``get[BTC]``), or has ``*`` and
 ``?`` in it. WHEN is a number, a range ``2-4``, or ``2-`` for good; 1 if it is left out. What befalls a
-call (fail, slow, hang, timeout, lost, unpicklable, corrupt) counts the attempts of each node; what befalls the
+call (fail, slow, late, hang, timeout, lost, unpicklable, corrupt) counts the attempts of each node; what befalls the
 run (crash, store, clock, interrupt, teardown) counts how often its place is passed, in the whole run.
 """
 
@@ -36,7 +36,7 @@ CRASH_POINTS = (
 #: What the store may refuse.
 STORE_OPERATIONS = ("put", "record", "read", "lease")
 
-CALL_KINDS = ("fail", "slow", "hang", "timeout", "lost", "unpicklable", "corrupt")
+CALL_KINDS = ("fail", "slow", "late", "hang", "timeout", "lost", "unpicklable", "corrupt")
 RUN_KINDS = ("crash", "store", "clock", "interrupt", "teardown")
 
 _FAULT = re.compile(r"(?P<pattern>.+?)(?:@(?P<first>\d+)(?P<range>-(?P<last>\d+)?)?)?=(?P<kind>[a-z]+)(?:\((?P<detail>[^()]*)\))?")
@@ -175,6 +175,10 @@ class Plan:
     def slow(self, name: str, seconds: float | str, *, at: int | None = None) -> Plan:
         """The call takes so long, in virtual time; every call unless ``at`` says which."""
         return self._with("slow", name, at or (1, None), str(seconds))
+
+    def late(self, name: str, *, at: int | None = None) -> Plan:
+        """The call waits for as long as anything else can happen, though it may start; every call unless ``at`` says which."""
+        return self._with("late", name, at or (1, None))
 
     def hang(self, name: str, *, at: int = 1) -> Plan:
         """The call never ends by itself: only a timeout ends it."""

@@ -76,21 +76,27 @@ class Simulator:
         """Dispatch what was submitted, or let a call end; with neither, let time pass."""
         now = self._clock.now()
         due = [entry for entry in self.running if entry[0] <= now]
-        count = len(self._submitted) + len(due)
+        ready = [attempt for attempt in self._submitted if not self._is_late(attempt)]
+        if not ready and not due:
+            ready = list(self._submitted)
+        count = len(ready) + len(due)
         if count:
             pick = self._choices.choose(count) if count > 1 else 0
-            if pick >= len(self._submitted):
-                self._end(due[pick - len(self._submitted)])
+            if pick >= len(ready):
+                self._end(due[pick - len(ready)])
                 return
-            attempt = self._submitted[pick]
-            del self._submitted[pick]
-            self._dispatch(attempt)
+            self._submitted.remove(ready[pick])
+            self._dispatch(ready[pick])
             return
         limit = float("inf") if timeout is None else now + timeout
         until = min(limit, min((end for end, _ in self.running), default=float("inf")))
         if until == float("inf"):
             raise Stuck(f"nothing will ever happen: {', '.join(a.node for _, a in self.running) or 'nothing runs'}")
         self._clock.advance_to(until)
+
+    def _is_late(self, attempt: Attempt) -> bool:
+        """Whether a call waits for as long as anything else can happen now."""
+        return False
 
     def _dispatch(self, attempt: Attempt) -> None:
         assert self._call is not None  # started before anything is submitted

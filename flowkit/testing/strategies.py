@@ -182,7 +182,7 @@ def _faults(kind: str, tasks: Sequence[BoundTask]) -> st.SearchStrategy[Fault] |
     if kind == "slow":  # where nothing says that it is too slow
         patient = [t.name for t in tasks if t.deadline is None and t.flow.deadline is None]
         return st.builds(lambda n, s: Fault("slow", n, 1, None, str(s)), st.sampled_from(patient), st.integers(1, 100)) if patient else None
-    if kind in ("unpicklable", "corrupt"):
+    if kind in ("unpicklable", "corrupt", "late"):
         return st.builds(lambda n: Fault(kind, n, 1, None), names)
     if kind == "crash":
         point, count = st.sampled_from(CRASH_POINTS), st.integers(1, max(3, len(tasks)))

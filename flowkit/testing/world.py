@@ -302,6 +302,9 @@ class _Workers(Simulator):
             raise SimulatedCrash(self._world.crashed)
         super().wait(timeout)
 
+    def _is_late(self, attempt: Attempt) -> bool:
+        return self._world.befalls("late", attempt) is not None
+
     def _dispatch(self, attempt: Attempt) -> None:
         self._world.before_dispatch()
         super()._dispatch(attempt)

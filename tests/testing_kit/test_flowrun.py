@@ -104,6 +104,26 @@ def test_a_timeout_needs_no_blocking_function(flowrun, faults):
     assert flowrun(flow, faults=faults.hang("slow")).timeline[0].end == 30
 
 
+def test_a_late_call_waits_for_all_else_that_can_happen(flowrun, faults):
+    source = {
+        "m.py": """
+            from flowkit import task
+
+            @task
+            def first(): return 1
+
+            @task
+            def second(): return 2
+
+            @task
+            def third(second): return second
+        """
+    }
+    assert flowrun(source).calls == ["first", "second", "third"]
+    assert flowrun(source, faults=faults.late("first")).calls == ["second", "third", "first"]
+    assert flowrun(source, faults=faults.late("*")).calls == ["first", "second", "third"], "if all are, none is"
+
+
 def test_a_sleep_may_take_virtual_time(flowrun):
     flow = "import time\nfrom flowkit import task\n\n@task\ndef nap():\n    time.sleep(3600)\n    return 1\n"
     assert flowrun(flow, patch_sleep=True).timeline[0].end == 3600
