@@ -148,9 +148,10 @@ def open_to_read(file: Path, timeout: float = 5.0) -> sqlite3.Connection | None:
         except sqlite3.OperationalError:
             connection.close()
             # In WAL mode reading makes a file beside the database; on a read-only disk it cannot.
-            if os.access(file.parent, os.W_OK):
-                raise
-            connection = connect(file, "mode=ro&immutable=1", timeout)
+            # Where it can, a process that was killed left a change half made, which has to be undone.
+            mode = "mode=rw" if os.access(file.parent, os.W_OK) else "mode=ro&immutable=1"
+            connection = connect(file, mode, timeout)
+            connection.execute("PRAGMA query_only = ON")
             ((version,),) = connection.execute("PRAGMA user_version").fetchall()
         if version == 0:  # somebody is making the tables right now, or it is empty
             connection.close()
