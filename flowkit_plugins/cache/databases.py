@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -27,12 +26,13 @@ def connect_to_read(file: Path, timeout: float) -> sqlite3.Connection:
     connection = connect(file, "mode=ro", timeout)
     try:
         connection.execute("SELECT 1 FROM sqlite_master").fetchall()
-    except sqlite3.OperationalError as error:
+    except sqlite3.OperationalError:
         connection.close()
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY and os.access(file, os.W_OK):
-            with contextlib.closing(connect(file, "mode=rw", timeout)) as writer:
-                writer.execute("SELECT 1 FROM sqlite_master").fetchall()
-            return connect(file, "mode=ro", timeout)
+        if os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
+            # A process was killed in the middle of writing: only who may write can undo that.
+            connection = connect(file, "mode=rw", timeout)
+            connection.execute("PRAGMA query_only = ON")
+            return connection
         # In WAL mode reading makes a file beside the database. Where none can be made nobody
         # writes either; with a log left over, however, the database alone is not the whole truth.
         log = file.with_name(file.name + "-wal")

@@ -147,9 +147,13 @@ def open_to_read(file: Path, timeout: float = 5.0) -> sqlite3.Connection | None:
         try:
             ((version,),) = connection.execute("PRAGMA user_version").fetchall()
             connection.execute("SELECT 1 FROM sqlite_master").fetchall()
-        except sqlite3.OperationalError as error:
+        except sqlite3.OperationalError:
             connection.close()
-            connection = _otherwise(file, timeout, error)
+            # In WAL mode reading makes a file beside the database; on a read-only disk it cannot.
+            # Where it can, a process that was killed left a change half made, which has to be undone.
+            mode = "mode=rw" if os.access(file.parent, os.W_OK) else "mode=ro&immutable=1"
+            connection = connect(file, mode, timeout)
+            connection.execute("PRAGMA query_only = ON")
             ((version,),) = connection.execute("PRAGMA user_version").fetchall()
         if version == 0:  # somebody is making the tables right now, or it is empty
             connection.close()
@@ -158,19 +162,6 @@ def open_to_read(file: Path, timeout: float = 5.0) -> sqlite3.Connection | None:
     except (OSError, sqlite3.Error) as error:
         raise trouble(error, file) from error
     return connection
-
-
-def _otherwise(file: Path, timeout: float, error: sqlite3.OperationalError) -> sqlite3.Connection:
-    """Open for reading what cannot simply be read; raise ``error`` if nothing helps."""
-    if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY and os.access(file, os.W_OK):
-        # A process was killed in the middle of writing: only who may write can roll that back.
-        with contextlib.closing(connect(file, "mode=rw", timeout)) as writer:
-            writer.execute("SELECT 1 FROM sqlite_master").fetchall()
-        return connect(file, "mode=ro", timeout)
-    # In WAL mode reading makes a file beside the database; on a read-only disk it cannot.
-    if os.access(file.parent, os.W_OK):
-        raise error
-    return connect(file, "mode=ro&immutable=1", timeout)
 
 
 def _check(version: int, file: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -113,6 +114,29 @@ def test_a_run_that_was_killed_is_resumed_to_what_it_would_have_given(project, w
     nodes = {n["node"]: n["word"] for n in last["nodes"]}
     assert len(nodes) == 1 + 12 + 12 + 1
     assert all(word in ENDED_WELL for word in nodes.values())
+
+
+def test_a_change_that_was_half_made_when_its_process_was_killed_is_undone_by_whoever_reads(project):
+    """SQLite then needs to write before it can read: so it is while the file is set up."""
+    project.write("m.py", FLOW)
+    assert project.flowkit("run", "m.py", "-P", "n=2").exit_code == 0
+    file = project.root / ".flowkit" / "history.db"
+    half = f"""
+import os, signal, sqlite3
+connection = sqlite3.connect({str(file)!r}, isolation_level=None)
+connection.execute("PRAGMA journal_mode = DELETE")
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN")
+connection.execute("UPDATE runs SET status = 'half'")
+connection.execute("CREATE TABLE large (text)")
+connection.executemany("INSERT INTO large VALUES (?)", [("x" * 5000,)] * 200)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", half], check=False).returncode == -signal.SIGKILL
+    assert file.with_name("history.db-journal").stat().st_size
+    history = History(file)
+    assert [run.status for run in history.listed()] == ["ok"]
+    history.close()
 
 
 def test_a_lost_run_names_what_was_running_and_what_was_not_torn_down(project):
