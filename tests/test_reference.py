@@ -14,7 +14,7 @@ import click
 import pytest
 
 import flowkit
-from flowkit import cli, errors, hookspecs, reports
+from flowkit import cli, errors, hookspecs, process, reports
 from flowkit.plugins import Plugins
 from flowkit.options import CORE_OPTIONS
 from flowkit.scheduler.triggers import TRIGGERS
@@ -189,7 +189,7 @@ def test_the_letters_of_the_reference_are_those_that_are_printed():
 
 
 def test_the_exit_codes_of_the_reference_are_those_there_are():
-    codes = {cli.OK, cli.FAILED, cli.INTERRUPTED, cli.INTERNAL, cli.USAGE, cli.NOTHING, cli.KILLED}
+    codes = {cli.OK, cli.FAILED, cli.INTERRUPTED, cli.INTERNAL, cli.USAGE, cli.NOTHING, process.KILLED}
     assert set(rows(sections(page("commands.md"))["Exit codes"])) == set(map(str, codes))
 
 

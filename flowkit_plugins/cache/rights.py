@@ -58,9 +58,8 @@ class Rights:
 
     def settle(self, key: str) -> None:
         """A result is on disk (or was given up): others may have it."""
-        holder = self._pending.pop(key, None)
-        if holder is not None and holder[1] is not None:
-            holder[1].release()
+        self.release(key)
+        self._pending.pop(key, None)
 
     def close(self) -> None:
         """The run is over, and all that it stored is on disk: let go of what was not computed after all."""

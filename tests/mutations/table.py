@@ -21,6 +21,8 @@ INPUTS = "flowkit/inputs.py"
 RETRY = "flowkit_plugins/retry.py"
 WRITER = "flowkit_plugins/cache/writer.py"
 REUSE = "flowkit_plugins/cache/reuse.py"
+KEEPING = "flowkit_plugins/cache/keeping.py"
+RIGHTS = "flowkit_plugins/cache/rights.py"
 KEYS = "flowkit_plugins/cache/keys.py"
 STORAGE = "flowkit_plugins/cache/storage.py"
 CONTINUED = "flowkit_plugins/cache/continued.py"
@@ -62,14 +64,14 @@ MUTATIONS = [
     Mutation("a collector's key counts one element", KEYS, "for name, node in inputs.gathered(edge, nodes)]", "for name, node in inputs.gathered(edge, nodes)[:1]]", "key_injective"),
     Mutation("all elements count as the first", KEYS, "{listed[1][index]}", "{listed[1][0]}", "reference"),
     Mutation("arguments are not told apart", KEYS, "sorted(counted)]).encode())", "sorted(counted)][:1]).encode())", "changed"),
-    Mutation("a damaged value is handed out as None", REUSE, "        if isinstance(found, Miss):\n            raise ValueMissing(f\"{found.reason}", "        if isinstance(found, Miss):\n            return None\n            raise ValueMissing(f\"{found.reason}", "cache_transparent"),
+    Mutation("a damaged value is handed out as None", KEEPING, "        if isinstance(found, Miss):\n            raise ValueMissing(f\"{found.reason}", "        if isinstance(found, Miss):\n            return None\n            raise ValueMissing(f\"{found.reason}", "cache_transparent"),
     Mutation("cache=False is reused", KEYS, '        never = "cache=False"', '        never = ""', "cache_transparent"),
     Mutation("a warm run loads what it reuses", REUSE, '        if trace.kind == "skipped":\n            return KnownNode(skipped', '        if trace.blob is not None:\n            self._storage.value(trace)\n        if trace.kind == "skipped":\n            return KnownNode(skipped', "cache_transparent"),
-    Mutation("a lock is never let go", REUSE, "        if holder is not None and holder[1] is not None:\n            holder[1].release()\n", "", "single_flight"),
-    Mutation("no lock between runs", REUSE, "        if self._worth_a_lock(node):\n            right, owner", "        if not self._worth_a_lock(node):\n            right, owner", "single_flight"),
+    Mutation("a lock is never let go", RIGHTS, "        if holder is not None and holder[1] is not None:\n            holder[1].release()\n", "", "single_flight"),
+    Mutation("no lock between runs", RIGHTS, "        if self._worth_a_lock(node):\n            right, owner", "        if not self._worth_a_lock(node):\n            right, owner", "single_flight"),
     # resume
     Mutation("resume calls again what is never reused", CONTINUED, "        return trace._replace(kind=body[\"was\"])\n", "        return None\n", "resumed"),
-    Mutation("results of uncached tasks are not kept for resume", REUSE, "        self._storage.put(trace, None, blob, plan.code, urgent=trace.took >= QUICK, then=None)\n", "", "resumed"),
+    Mutation("results of uncached tasks are not kept for resume", KEEPING, "        self._storage.put(trace, None, blob, plan.code, urgent=trace.took >= QUICK, then=None)\n", "", "resumed"),
     # teardown
     Mutation("shared resources are not torn down", LIFETIMES, "            self._tear_down(self._order.pop())\n", "            self._order.pop()\n", "teardown_always"),
     Mutation("shared resources are torn down first in, first out", LIFETIMES, "self._order.pop())", "self._order.pop(0))", "teardown_always"),
