@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ class ShiftedClock(SystemClock):
 
     def wall(self) -> datetime:
         """Return the time of day, in UTC."""
-        return datetime.now(UTC) + timedelta(seconds=self.shift)
+        return super().wall() + timedelta(seconds=self.shift)
 
 
 @dataclass(frozen=True, slots=True)
