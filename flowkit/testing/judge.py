@@ -6,11 +6,10 @@ be in the store. It never asks flowkit whether something is still true.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection
 from typing import NamedTuple
 
-from flowkit.testing.processes import Seen, SeenNode
+from flowkit.testing.processes import Seen, SeenNode, ShiftedClock
 from flowkit.testing.reference import FAILED, GOOD, LIFE, SKIPPED, UPSTREAM, Ending, Model
 from flowkit.testing.storekeeper import Stock, Storekeeper
 from flowkit_plugins.cache.packs import row_of
@@ -55,7 +54,7 @@ class Judge:
         self.failed: set[str] = set()
         self.pinned: set[str] = set()
         self.lost: set[str] = set()
-        self._zero = time.time()
+        self._zero = ShiftedClock().wall().timestamp()
         self._kept: dict[Why, int] = {}  # what surely is in the store → the shift when it was computed
         self._keys: dict[Why, str] = {}
         self._computed: set[Why] = set()
@@ -72,7 +71,7 @@ class Judge:
 
     def after_gc(self, before: Stock, after: Stock, last: int) -> None:
         """Check that a sweep took only what it may take; ``last`` results of each node stay, if it is not 0."""
-        young = time.time() + self.shift - HOUR + 60
+        young = ShiftedClock(self.shift).wall().timestamp() - HOUR + 60
         safe = self.pinned | self._needed | {t.key for t in before.traces.values() if t.created > young}
         if last:
             safe |= _newest(before, last)

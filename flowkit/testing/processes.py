@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ class ShiftedClock(SystemClock):
 
     def wall(self) -> datetime:
         """Return the time of day, in UTC."""
-        return datetime.now(UTC) + timedelta(seconds=self.shift)
+        return super().wall() + timedelta(seconds=self.shift)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,13 @@ class Seen:
 
 def perform(request: Request) -> Seen:
     """Run a flow on the real store, with the real history, in this process."""
+    try:
+        return _performed(request)
+    except NothingToRun:
+        return Seen(NOTHING, (), {})
+
+
+def _performed(request: Request) -> Seen:
     from flowkit_plugins.cache.storage import Storage
 
     last_moment = _LastMoment(*request.dies) if request.dies is not None else None
@@ -120,8 +127,6 @@ def perform(request: Request) -> Seen:
             session.plugins.register(last_moment, "testing:last moment")
         sources = session.prepare(lambda: Sources(given=request.params))
         run = session.execute(params=sources)
-    except NothingToRun:
-        return Seen(NOTHING, (), {})
     finally:
         session.close()
     nodes = [SeenNode(n.node, n.word, len(n.attempts), n.key, n.reason) for n in run.report.nodes]
