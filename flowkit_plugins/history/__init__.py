@@ -30,10 +30,16 @@ def _duration(value: Any) -> float | None:
     return None if value in ("forever", False) else seconds(value)
 
 
-def _folder(value: Any) -> str:
+def _url(value: Any) -> str:
+    """Return the path in ``sqlite:///history.db``, or a path as it is."""
     if not isinstance(value, str) or not value:
-        raise TypeError(f"a folder, not {value!r}")
-    return value
+        raise TypeError(f"sqlite:/// and the path of a file, not {value!r}")
+    scheme, separator, rest = value.partition("://")
+    if not separator:
+        return value
+    if scheme != "sqlite" or not rest.removeprefix("/"):
+        raise ValueError(f"sqlite:/// and the path of a file, not {value!r}; there is no other kind")
+    return rest.removeprefix("/")
 
 
 @hookimpl
@@ -75,10 +81,10 @@ def flowkit_settings() -> Sequence[Option]:
     """Declare ``[tool.flowkit.history]``."""
     return [
         Option(
-            name="history.dir",
-            type="a folder",
-            help="Where the history is; .flowkit below the root.",
-            convert=_folder,
+            name="history.url",
+            type="sqlite:/// and a path",
+            help="Where the history is; .flowkit/history.db below the root.",
+            convert=_url,
         ),
         Option(
             name="history.keep",
@@ -90,9 +96,9 @@ def flowkit_settings() -> Sequence[Option]:
     ]
 
 
-def file_of(root: Path, folder: object) -> Path:
-    """Return the history file of a root folder, or of what ``history.dir`` says."""
-    return root / str(folder or ".flowkit") / NAME
+def file_of(root: Path, written: object) -> Path:
+    """Return the history file of a root folder, or the one that ``history.url`` names."""
+    return root / str(written) if written else root / ".flowkit" / NAME
 
 
 @hookimpl
@@ -112,7 +118,7 @@ class _Session:
 
         self._session = session
         flags = session.flags
-        own = file_of(session.root, session.settings["history.dir"])
+        own = file_of(session.root, session.settings["history.url"])
         self._history = session.services.get(History) or History(own)
         file = self._history.file
         self._told: list[str] = []

@@ -54,7 +54,7 @@ def nodes(run: str, incomplete: str) -> list[str]:
 def _history(root: str) -> History:
     found = settings.find([Path(root).resolve()])
     found.check(flowkit_settings())
-    return History(file_of(found.root, found["history.dir"]))
+    return History(file_of(found.root, found["history.url"]))
 
 
 # --- runs -------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SCHEMA = 2
+FOLDER = ".flowkit"
+"""Where it is below the root, unless it is said."""
 SPAN = 1 << 32
 """Rowids that each run has."""
 
@@ -109,9 +111,10 @@ def open_to_write(file: Path, timeout: float) -> sqlite3.Connection:
     Raises:
         HistoryError, OSError, sqlite3.Error: It cannot be written.
     """
+    ours = file.parent.name == FOLDER or not file.parent.exists()
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     ignore = file.parent / ".gitignore"
-    if not ignore.exists():
+    if ours and not ignore.exists():
         ignore.write_text("*\n")
     if not file.exists():
         os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))

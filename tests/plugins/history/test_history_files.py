@@ -57,6 +57,23 @@ def test_a_damaged_file_is_said_and_the_run_goes_on(flow):
     assert "is damaged" in ended.err
 
 
+@pytest.mark.parametrize("url", ["sqlite:///kept/runs.db", "kept/runs.db"])
+def test_the_history_may_be_elsewhere(flow, url):
+    (flow.root / "kept").mkdir()
+    flow.write("flowkit.toml", f'[history]\nurl = "{url}"\n')
+    assert flow.flowkit("run", "m.py").exit_code == 0
+    assert "1 ran" in flow.flowkit("runs").out
+    assert [file.name for file in (flow.root / "kept").glob("[.a-z]*") if "-" not in file.name] == ["runs.db"]
+    assert not history_of(flow).exists()
+
+
+def test_another_kind_of_database_is_refused(flow):
+    flow.write("flowkit.toml", '[history]\nurl = "postgresql://host/db"\n')
+    ended = flow.flowkit("run", "m.py")
+    assert ended.exit_code == 4
+    assert "history.url" in ended.err and "sqlite:///" in ended.err
+
+
 def test_nothing_is_swept_while_nobody_knows_what_runs_need(flow):
     assert flow.run("m.py").ok
     whole = history_of(flow).read_bytes()
