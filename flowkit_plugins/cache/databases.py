@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -16,6 +17,16 @@ def connect(file: Path, mode: str, timeout: float) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
+
+
+def make_private(file: Path) -> None:
+    """Make an empty file that is nobody else's business; one that is there is not even opened.
+
+    Closing any descriptor of a file lets go of all of this process's locks on it, those of SQLite
+    among them.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def connect_to_read(file: Path, timeout: float) -> sqlite3.Connection:

@@ -20,7 +20,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flowkit_plugins.cache.databases import connect, connect_to_read
+from flowkit_plugins.cache.databases import connect, connect_to_read, make_private
 from flowkit_plugins.cache.faults import FORMAT_CHANGED, NO_RECORD, Miss, StoreError, store_error
 from flowkit_plugins.cache.places import local_disk
 
@@ -299,7 +299,7 @@ class Traces:
     def _open_writer(self) -> sqlite3.Connection:
         local_disk(self.file)
         self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.file.touch(mode=0o600)
+        make_private(self.file)
         connection = connect(self.file, "mode=rw", self._timeout)
         try:
             connection.execute(_CACHE_32_MB)

@@ -116,8 +116,8 @@ def open_to_write(file: Path, timeout: float) -> sqlite3.Connection:
     ignore = file.parent / ".gitignore"
     if ours and not ignore.exists():
         ignore.write_text("*\n")
-    if not file.exists():
-        os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))
+    with contextlib.suppress(FileExistsError):  # else not even opened: closing it would cancel SQLite's locks
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     connection = connect(file, "mode=rw", timeout)
     try:
         connection.execute("PRAGMA journal_mode = WAL")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -287,3 +288,28 @@ def test_no_two_connections_have_one_stamp(open_traces):
     traces.close()
     other.commit([trace("b")])
     assert traces.stamp() != before
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/locks")
+def test_opening_to_write_does_not_cancel_the_lock_of_whoever_reads(open_traces):
+    """Closing any descriptor of a file lets go of all of a process's locks on it, SQLite's too.
+
+    Another process then takes itself for the last one, and removes the log that is still in use.
+    """
+    open_traces().commit([trace("a")])
+    reading = open_traces()
+    reading.lookup("a")
+    held = locks_on(reading.file)
+    assert held
+    open_traces().commit([trace("b")])
+    assert locks_on(reading.file) >= held
+
+
+def locks_on(file):
+    """The locks that this process has on a file: (kind, mode, from, to)."""
+    found = set()
+    for line in Path("/proc/locks").read_text().splitlines():
+        _, kind, _, mode, pid, place, start, end = line.split()[:8]
+        if pid == str(os.getpid()) and place.rpartition(":")[2] == str(file.stat().st_ino):
+            found.add((kind, mode, start, end))
+    return found
