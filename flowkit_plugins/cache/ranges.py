@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import mmap
 import os
 import struct
 import sys
@@ -30,6 +31,8 @@ else:
     linux = sys.platform == "linux" and struct.calcsize("P") == 8
     _SET_LOCK = getattr(fcntl, "F_OFD_SETLK", None) if linux else None
 
+#: Bytes of the page that say which commit was the last.
+_STAMP = 8
 #: ``struct flock``: type, whence, start, length, pid.
 _REQUEST = struct.Struct("hhqqi4x")
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
@@ -74,6 +77,7 @@ class Ranges:
         self._descriptor = -1
         self._by_file = _SET_LOCK is None
         self._held: set[int] = set()
+        self._page: mmap.mmap | None = None
         self._opening = threading.Lock()
         _all.add(self)
 
@@ -84,7 +88,7 @@ class Ranges:
             StoreError: Locks cannot be made there; compute without.
         """
         if self._presence is None:
-            self._open()
+            self.open()
         if self._by_file:
             return self._flights.try_acquire(key)
         offset = _offset(key)
@@ -111,6 +115,21 @@ class Ranges:
             except OSError:  # the lock then goes with the descriptor
                 pass
 
+    def committed(self) -> None:
+        """Tell all runs that results are on disk now; before their keys are released."""
+        page = self._page
+        if page is not None:
+            page[:_STAMP] = os.urandom(_STAMP)
+
+    def stamp(self) -> bytes | None:
+        """Return what changes with each :meth:`committed` of any run; None where nobody can tell.
+
+        A page of the file of locks, which all runs have in their memory: to ask the database takes
+        3 µs, and fifty more where another thread waits for Python's lock.
+        """
+        page = self._page
+        return page[:_STAMP] if page is not None else None
+
     def owner(self, key: str) -> str:
         """Return who might be computing a key, in words."""
         if self._by_file:
@@ -129,25 +148,47 @@ class Ranges:
             presence.release()
         self._forget()
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """Make the file of locks, if need be, and tell others that this run is there.
+
+        Raises:
+            StoreError: It cannot be made.
+        """
         with self._opening:
             if self._presence is not None:
                 return
             # First: it makes the folder, and checks that it is ours.
             presence = self._flights.try_acquire(self._name)
             if not self._by_file:
+                path = self._directory / "keys"
+                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
                 try:
-                    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-                    self._descriptor = os.open(self._directory / "keys", flags, 0o600)
-                except OSError as error:
-                    raise store_error(error, self._directory) from error
+                    self._descriptor = os.open(path, flags, 0o600)
+                    self._page = _mapped(path)
+                except (OSError, ValueError) as error:
+                    raise store_error(OSError(*error.args), self._directory) from error
             self._presence = presence
 
     def _forget(self) -> None:
         """Close the descriptor. In the child of a fork it would outlive the parent."""
+        self._page = None
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    """Return the first page of a file as memory that all processes share.
+
+    Opened anew: a map keeps its descriptor open, and one that holds locks must close with its run.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        if os.fstat(descriptor).st_size < mmap.PAGESIZE:
+            os.ftruncate(descriptor, mmap.PAGESIZE)
+        return mmap.mmap(descriptor, mmap.PAGESIZE)
+    finally:
+        os.close(descriptor)
 
 
 def _offset(key: str) -> int:

@@ -159,7 +159,9 @@ class Storage:
             return Miss(NO_RECORD)
         # One stamp is asked for all keys at once: 20 µs each would be a third of a
         # node's time, and twice that while the writer is at work.
-        stamp = self._try(self.traces.stamp, None)
+        stamp = self._locks.stamp() if self._locks is not None else None
+        if stamp is None:
+            stamp = self._try(self.traces.stamp, None)
         if stamp != self._stamp:
             self._try(self._take_in_keys, None)
             self._stamp = stamp  # not before: another thread would take the keys for read
@@ -284,8 +286,9 @@ class Storage:
             with self._opening:  # several workers keep their first result at once
                 if self._writer is None:
                     self._prepare()
-                    at = self._options[2]
-                    self._writer = Writer(self.store, self.traces, on_failure=self._fail, at=at)
+                    self._writer = Writer(
+                        self.store, self.traces, on_failure=self._fail, committed=self._committed(), at=self._options[2]
+                    )
         self._writer.put(trace, last, blob=blob, urgent=urgent, then=then)
 
     def settled(self, key: str) -> bool:
@@ -293,6 +296,13 @@ class Storage:
         if self.works:
             self._fresh.pop(key, None)
         return self.works
+
+    def _committed(self) -> Callable[[], None]:
+        """Return what tells other runs of a commit."""
+        if self._locks is None:
+            return lambda: None
+        self._try(self._locks.open, None)
+        return self._locks.committed
 
     def _prepare(self) -> None:
         try:

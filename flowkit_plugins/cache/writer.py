@@ -50,6 +50,7 @@ class Writer:
         store: Where blobs go.
         traces: Where traces go.
         on_failure: Called once, on the writer's thread, with the sentences of the failure.
+        committed: Called on the writer's thread after each group, before whoever handed it over.
         at: Called at ``before_blob``, ``after_file``, ``after_blob``, ``before_record`` and
             ``after_record`` of each group: where a test ends the process.
     """
@@ -60,11 +61,13 @@ class Writer:
         traces: Traces,
         *,
         on_failure: Callable[[str], None],
+        committed: Callable[[], None] = lambda: None,
         at: Callable[[str], None] = _nothing,
     ) -> None:
         self._store = store
         self._traces = traces
         self._on_failure = on_failure
+        self._committed = committed
         self._at = at
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -198,6 +201,7 @@ class Writer:
             ]
             self._at("before_record")
             self._traces.commit(traces, [record.last for record in group if record.last])
+            self._committed()
             self._at("after_record")
         except Exception as error:
             # Whatever it is, the thread must live on: flush() waits for it.
