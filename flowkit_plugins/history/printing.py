@@ -226,7 +226,7 @@ def _task_lines(task: TaskEnd, errors: Mapping[str, str | None], *, verbose: boo
     elif single:
         yield _node_line(indent, task.nodes[0], errors)
     else:
-        yield f"{indent}{_letter(task)} {task.key.partition('::')[2]}[{len(task.nodes)}]  {counted(task.counts, ORDER)}  {words(task.took)}"
+        yield f"{indent}{_letter(task)} {task.key.partition('::')[2]} ×{len(task.nodes)}  {counted(task.counts, ORDER)}  {words(task.took)}"
         shown = task.nodes if verbose else [n for n in task.nodes if n.word in WRONG]
         for node in shown if verbose else shown[:MOST]:
             yield _node_line(f"{indent}    ", node, errors)

@@ -11,6 +11,7 @@ there are; without one they know of tasks only.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -96,6 +97,8 @@ def flowkit_configure(session: Session) -> None:
     if reporter.running is not None:
         reporter.streams.install()  # before anybody captures them
         session.plugins.register(reporter.running, "terminal:live view")
+    elif not screen.is_terminal:
+        reporter.streams.install_between(session.out, reporter.make_room)
     if wanted.verbose:
         session.plugins.register(Retries(reporter.queue), "terminal:retries")
 
@@ -165,7 +168,7 @@ class Reporter:
     Attributes:
         queue: What ended and is not printed yet.
         running: What the live view knows of attempts; None where there is none.
-        streams: What others print while there is a live view.
+        streams: What others print meanwhile.
     """
 
     def __init__(self, session: Session, screen: Screen, wanted: Wanted) -> None:
@@ -178,6 +181,7 @@ class Reporter:
         self._now = session.clock.now
         self._due = float("-inf")
         self._lines: Lines | None = None
+        self._writing = threading.Lock()
         self._ticker: live.Ticker | None = None
 
     @hookimpl
@@ -269,15 +273,24 @@ class Reporter:
         """Return what queued up, as text."""
         return self._lines.feed(drained(self.queue)) if self._lines is not None else ""
 
+    def make_room(self) -> None:
+        """Print what queued up and end the line that is open: somebody else is about to print."""
+        with self._writing:
+            if self._lines is not None:
+                self._screen.write(self._take() + self._lines.broken())
+                self._screen.flush()
+
     def _flush(self) -> None:
-        self._screen.write(self._take())
-        self._screen.flush()
+        with self._writing:
+            self._screen.write(self._take())
+            self._screen.flush()
 
     def _end_lines(self) -> None:
         """Print what is left of the progress, once."""
-        if self._lines is not None:
-            self._screen.write(self._take() + self._lines.finish())
-            self._lines = None
+        with self._writing:
+            if self._lines is not None:
+                self._screen.write(self._take() + self._lines.finish())
+                self._lines = None
 
     def _stop(self) -> None:
         if self._ticker is not None:

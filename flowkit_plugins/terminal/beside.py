@@ -1,15 +1,17 @@
-"""What is printed outside of every attempt while the live block is on the screen.
+"""What is printed outside of every attempt while a run goes on.
 
 A resource of the run that says good-bye, a thread of the user's, a warning of a library: written
-into the block, such a text would be torn apart and take the block's lines with it. So while there
-is a block, standard streams that lead to its terminal hand over what they get, and the block's
-painter prints it above.
+into the live block, such a text would be torn apart and take the block's lines with it. So while
+there is a block, standard streams that lead to its terminal hand over what they get, and the block's
+painter prints it above. In a log it would stand in the middle of a line of letters: there that line
+ends first.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import deque
+from collections.abc import Callable
 from typing import Any, TextIO
 
 _STREAMS = ("stdout", "stderr")
@@ -44,13 +46,38 @@ class Beside:
         return getattr(self._original, name)
 
 
+class Between:
+    """A standard stream that makes room before what is written to it.
+
+    Args:
+        original: The stream.
+        make_room: Called before each text.
+    """
+
+    def __init__(self, original: TextIO, make_room: Callable[[], None]) -> None:
+        self._original = original
+        self._make_room = make_room
+        self.held = False
+
+    def write(self, text: str) -> int:
+        """Write text, as a text file does."""
+        if text:
+            self._make_room()
+        return self._original.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_original":  # not there yet, while it is copied
+            raise AttributeError(name)
+        return getattr(self._original, name)
+
+
 class Streams:
-    """The standard streams of a process with a live block, from the session's beginning to its end."""
+    """The standard streams of a process with a report, from the session's beginning to its end."""
 
     def __init__(self) -> None:
         self._texts: deque[str] = deque()
         self._rest = ""
-        self._before: dict[str, tuple[TextIO, Beside]] = {}
+        self._before: dict[str, tuple[TextIO, Beside | Between]] = {}
 
     def install(self) -> None:
         """Put our streams in the place of those that lead to a terminal."""
@@ -60,6 +87,14 @@ class Streams:
                 ours = Beside(original, self._texts)
                 self._before[name] = (original, ours)
                 setattr(sys, name, ours)
+
+    def install_between(self, out: TextIO, make_room: Callable[[], None]) -> None:
+        """Put a stream of ours in the place of the one that the report goes to, if it is one of the standard ones."""
+        for name in _STREAMS:
+            if getattr(sys, name) is out:
+                between = Between(out, make_room)
+                self._before[name] = (out, between)
+                setattr(sys, name, between)
 
     def remove(self) -> None:
         """Put the streams back; nothing happens if that is so already."""

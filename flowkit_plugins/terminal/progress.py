@@ -91,6 +91,9 @@ class Lines(Protocol):
     def feed(self, ended: Iterable[Ended]) -> str:
         """Return the text for some more of what ended; the last line may go on in the next."""
 
+    def broken(self) -> str:
+        """Return what ends the line that is open, because something else comes in between."""
+
     def finish(self) -> str:
         """Return what ends the last line."""
 
@@ -136,6 +139,11 @@ class LetterLines:
         return "".join(
             self._stretch(flow, "".join(each), known) for flow, each in by_flow.items() if each
         )
+
+    def broken(self) -> str:
+        """Return the end of the line that is open; the flow's path stands before the next letters again."""
+        self._flow = None
+        return self._close(self._progress.known)
 
     def finish(self) -> str:
         """Return the percentage of the last line, which is all unless the run was cut short."""
@@ -192,6 +200,10 @@ class NodeLines:
         return "".join(
             f"{self._retry(e) if isinstance(e, Attempt) else self._node(e)}\n" for e in ended
         )
+
+    def broken(self) -> str:
+        """Return nothing: each line is whole."""
+        return ""
 
     def finish(self) -> str:
         """Return nothing: each line is whole."""

@@ -1377,3 +1377,29 @@ def test_neither_the_plugin_nor_a_short_run_imports_rich() -> None:
     )
     assert "AssertionError: rich" not in done.stderr
     assert done.returncode == 0, done.stderr
+
+
+def test_what_others_print_in_a_log_stands_on_lines_of_its_own(project) -> None:
+    project.write(
+        "m.py",
+        """
+        from flowkit import resource, task
+
+        @resource
+        def db():
+            yield 1
+            print("good-bye")
+
+        @task
+        def one(db): return 1
+
+        @task
+        def two(one): return 2
+        """,
+    )
+    lines = project.flowkit("run", "m.py", "-q").out.splitlines()
+    assert lines[0].split() == ["m.py", "..", "[100%]"]
+    assert lines[1] == "good-bye"
+    assert lines[2].startswith("2 ran")
+    again = project.flowkit("run", "m.py", "-q", "-s", "--refresh").out.splitlines()
+    assert "good-bye" in again

@@ -137,7 +137,7 @@ def test_repro_refuses_a_node_that_was_set_by_hand(failed):
 def test_show_tells_the_tree_the_reasons_and_the_critical_path(failed):
     out = failed.flowkit("show").out
     assert "n=2" in out
-    assert "F load[2]  1 failed, 1 ran" in out
+    assert "F load ×2  1 failed, 1 ran" in out
     assert "F load[1]  FAILED" in out
     assert "- ValueError: bad 1 from shop in Ely" in out
     assert "u total  UPSTREAM  1 of 2 `load` failed: 1" in out
