@@ -448,7 +448,8 @@ class Session:
             )
         self.services[Scheduler] = runner.machine
         prepare(runner)
-        self.plugins.all("flowkit_run_started", run=info)
+        with no_garbage():  # what is known of every node is read here
+            self.plugins.all("flowkit_run_started", run=info)
         folders = {os.path.dirname(f.file) for f in graph.flows if f.file}
         with _all_importable(folders):
             report = runner.execute()
