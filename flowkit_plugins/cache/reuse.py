@@ -23,7 +23,6 @@ from flowkit_plugins.cache.keys import Keys, Known, TaskPlan, Uncertain
 from flowkit_plugins.cache.nested import note_flow_in_task
 from flowkit_plugins.cache.reasons import explain
 from flowkit_plugins.cache.traces import Trace
-from flowkit_plugins.cache.ways import Stored
 
 
 class Reuse(Keeping):
@@ -192,7 +191,7 @@ class Reuse(Keeping):
             ids = {name: pair[0] for name, pair in known.elements.items()}
         if trace.kind == "hollow":
             return KnownNode(value=None, reason=reason, saved=trace.took, key=trace.key)
-        handle = Handle(Stored(self, trace), elements=ids)
+        handle = Handle(self._fetches, elements=ids, of=trace)
         return KnownNode(value=handle, reason=reason, saved=trace.took, key=trace.key)
 
     def _age(self, trace: Trace) -> str:
@@ -210,6 +209,6 @@ class Reuse(Keeping):
         if last is None or miss.reason != NO_RECORD:
             return miss.reason
         before = json.loads(last.parts)
-        changed = before.get("code") != plan.code.hex
+        changed = before.get("code") != plan.hexed
         parts = self._storage.code_parts(before.get("code", "")) if changed else None
-        return explain(before, parts, plan, counted, plan.code.parts, self._root) or NO_RECORD
+        return explain(before, parts, plan, counted, self.keys.code_parts(node.task), self._root) or NO_RECORD
