@@ -295,16 +295,16 @@ class Runner:
         """Ask whether the node need not be called; take in the answer if so."""
         assert self._lookup is not None  # the caller looked
         answer = self._lookup(node, Inputs(node, self.machine, self.gatherer))
+        if isinstance(answer, Known):
+            self._end_known(node, answer, now)
+            return True
         if answer is None:
             return False
         if isinstance(answer, Stale):
             self._reasons[node] = answer.reason
             return False
-        if isinstance(answer, Later):
-            self._events.append(NodePutBack(now, node, answer.not_before))
-            return True
-        assert isinstance(answer, Known)
-        self._end_known(node, answer, now)
+        assert isinstance(answer, Later)
+        self._events.append(NodePutBack(now, node, answer.not_before))
         return True
 
     def _end_known(self, node: Node, answer: Known, now: float) -> None:

@@ -250,7 +250,7 @@ class Scheduler(Again):
                 if self._ended:
                     return  # what follows from its end comes first
                 continue
-            node.become(RUNNING)
+            node.state = RUNNING  # from READY, as was looked at above
             node.serial += 1
             running[node] = None
             out.append(Start(node))
