@@ -315,10 +315,11 @@ class Runner:
         if answer.value is not None:
             self.values[node] = answer.value
             self.gatherer.handles[node] = answer.value
-        report = NodeReport(node, "cached", answer.reason, saved=answer.saved)
+        # Without keywords, for which a class called makes a dict: the path of every node of a warm run.
+        report = NodeReport(node, "cached", answer.reason, (), answer.saved)
         report.key = answer.key
         self._tell_node(report)
-        self._events.append(NodeSucceeded(now, node, hollow=answer.value is None))
+        self._events.append(NodeSucceeded(now, node, answer.value is None))
 
     def _expand(self, command: Expand) -> None:
         node, axis, now = command.node, command.axis, self._clock.now()

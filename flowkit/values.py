@@ -38,7 +38,6 @@ class Handle:
     def __init__(
         self,
         fetch: Callable[..., object],
-        *,
         elements: Mapping[str | None, Sequence[str]] | None = None,
         of: object = _UNFETCHED,
     ) -> None:

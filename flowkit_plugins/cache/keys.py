@@ -146,7 +146,8 @@ class Keys:
         version = options.get("version")
         texts = [VERSION, task.name, hexed, self._environment, str(version)]
         simple = not task.edges and not task.elements
-        plan = TaskPlan(policy, never, hexed, "", {}, simple, made=code)
+        plan = TaskPlan(policy, never, hexed, "", {}, simple)
+        plan.made = code
         if version is not None:
             plan.said["version"] = str(version)
         if self._environment:

@@ -191,8 +191,11 @@ class Reuse(Keeping):
             ids = {name: pair[0] for name, pair in known.elements.items()}
         if trace.kind == "hollow":
             return KnownNode(value=None, reason=reason, saved=trace.took, key=trace.key)
-        handle = Handle(self._fetches, elements=ids, of=trace)
-        return KnownNode(value=handle, reason=reason, saved=trace.took, key=trace.key)
+        # With attributes set and no keywords: there is one for every node of a warm run.
+        answer = KnownNode()
+        answer.value = Handle(self._fetches, ids, trace)
+        answer.reason, answer.saved, answer.key = reason, trace.took, trace.key
+        return answer
 
     def _age(self, trace: Trace) -> str:
         """Return how long ago a result was computed, seen from the beginning of the run."""
