@@ -65,9 +65,9 @@ class Resolver(Binder):
         targets = [self._task(0, name) for name in own or names]
         for declaration in resources.values():
             self._try(self._resource, declaration, 0, ())
-        if own != names:
-            for name in names:
-                self._task(0, name)
+        tasks = targets if own == names else [self._task(0, name) for name in names]
+        found = zip(names, tasks, strict=True)
+        self._tasks_by_name = {name: task for name, task in found if name not in self.around.overrides}
         self._drain()
         return targets
 
@@ -93,7 +93,7 @@ class Resolver(Binder):
         return f"{name}@{self.layers[layer].where}" if taken else name
 
     def _enter(self, key: tuple[int, str], declaration: Declaration, label: str) -> BoundTask:
-        bound = BoundTask(f"{self.path}::{label}", declaration.name, self.flow, declaration, order=self._order)
+        bound = BoundTask(f"{self.path}::{label}", declaration.name, self.flow, declaration, self._order)
         if "@" in label:
             bound.name = label
         self._order += 1
