@@ -54,8 +54,7 @@ class Signals:
             self._before[number] = signal.signal(number, on_signal)
 
     def remove(self) -> None:
-        """Give the signals back."""
-        gc.unfreeze()
+        """Give the signals back. What was frozen stays so: looking through it at exit would find nothing."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -88,6 +88,19 @@ def test_garbage_is_hardly_looked_for_until_the_run_starts(flow, project, mine, 
     assert (project.root / "seen").read_text() == f"{before} {within}"
 
 
+def test_what_a_task_leaves_behind_in_a_cycle_is_finalized_at_exit(flow, project):
+    flow("""
+        class Holder:
+            def __del__(self): self.path.touch()
+        @task
+        def t():
+            holder = Holder()
+            holder.itself, holder.path = holder, Path("left")
+    """)
+    assert project.flowkit("run", "m.py", "--no-cache").exit_code == 0
+    assert (project.root / "left").exists()
+
+
 def test_nothing_to_run_is_5(flow, project):
     flow(FLOW)
     ended = project.flowkit("run", "m.py", "-k", "nothing")
