@@ -19,10 +19,8 @@ from flowkit.flows import Flow
 from flowkit.resources import Resource
 from flowkit.tasks import Task, declared
 
-FLOWCONF = "flowconf.py"
+FLOWCONF, _NOT_IN_NAMES = "flowconf.py", frozenset("[]:")
 SKIPPED_FOLDERS = ("node_modules", "site-packages", "venv", "env", "build", "dist")
-
-_NOT_IN_NAMES = frozenset("[]:")
 
 
 @dataclass(frozen=True, slots=True)

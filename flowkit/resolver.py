@@ -66,8 +66,7 @@ class Resolver(Binder):
         for declaration in resources.values():
             self._try(self._resource, declaration, 0, ())
         tasks = targets if own == names else [self._task(0, name) for name in names]
-        found = zip(names, tasks, strict=True)
-        self._tasks_by_name = {name: task for name, task in found if name not in self.around.overrides}
+        self._tasks_by_name = {n: t for n, t in zip(names, tasks, strict=True) if n not in self.around.overrides}
         self._drain()
         return targets
 

@@ -315,8 +315,7 @@ class Runner:
         if answer.value is not None:
             self.values[node] = answer.value
             self.gatherer.handles[node] = answer.value
-        # Without keywords, for which a class called makes a dict: the path of every node of a warm run.
-        report = NodeReport(node, "cached", answer.reason, (), answer.saved)
+        report = NodeReport(node, "cached", answer.reason, (), answer.saved)  # keywords would cost a dict
         report.key = answer.key
         self._tell_node(report)
         self._events.append(NodeSucceeded(now, node, answer.value is None))

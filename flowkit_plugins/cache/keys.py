@@ -49,8 +49,7 @@ class TaskPlan:
         files: Argument → the files that its value stands for.
         simple: The key is the same for all nodes (there is one).
         unsure: Some argument has no content, so that equal keys do not mean equal inputs.
-        made: The fingerprint behind ``hexed``; None of a function that takes nothing from outside,
-            until :meth:`Keys.code` is asked for it.
+        made: The fingerprint behind ``hexed``; None of a plain function, until it is asked for.
     """
 
     policy: Cache | None
@@ -145,8 +144,7 @@ class Keys:
             never = "it asks for `run`"
         version = options.get("version")
         texts = [VERSION, task.name, hexed, self._environment, str(version)]
-        simple = not task.edges and not task.elements
-        plan = TaskPlan(policy, never, hexed, "", {}, simple)
+        plan = TaskPlan(policy, never, hexed, "", {}, not task.edges and not task.elements)
         plan.made = code
         if version is not None:
             plan.said["version"] = str(version)
