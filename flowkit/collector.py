@@ -19,7 +19,7 @@ from flowkit.flows import Flow
 from flowkit.resources import Resource
 from flowkit.tasks import Task, declared
 
-FLOWCONF = "flowconf.py"
+FLOWCONF, _NOT_IN_NAMES = "flowconf.py", frozenset("[]:")
 SKIPPED_FOLDERS = ("node_modules", "site-packages", "venv", "env", "build", "dist")
 
 
@@ -402,7 +402,7 @@ def read_layer(module: ModuleType, where: str) -> Layer:
         if declaration is None:
             continue
         name = declaration.name if declaration.renamed else attribute
-        if not isinstance(name, str) or not name.strip() or any(c in name for c in "[]:"):
+        if not isinstance(name, str) or not name.strip() or not _NOT_IN_NAMES.isdisjoint(name):
             raise DeclarationError(
                 f"{declaration.kind} at {declaration.where}: its name is {name!r}",
                 remedy="A name is text, not empty, without brackets and colons.",

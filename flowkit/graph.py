@@ -175,14 +175,15 @@ class BoundTask:
         """Its arguments as written."""
         return self.declaration.arguments() if self.declaration else ()
 
-    def upstream(self) -> Iterable[BoundTask]:
-        """Yield every task that this one comes after: edges, sources of its elements, its fallback."""
-        for edge in self.edges:
-            yield edge.source
-        for element in self.elements:
-            yield element.axis.source
+    def upstream(self) -> Sequence[BoundTask]:
+        """Return every task that this one comes after: edges, sources of its elements, its fallback."""
+        if not (self.edges or self.elements or self.fallback):
+            return ()
+        found = [edge.source for edge in self.edges]
+        found += [element.axis.source for element in self.elements]
         if self.fallback is not None:
-            yield self.fallback
+            found.append(self.fallback)
+        return found
 
 
 class Graph:
@@ -254,7 +255,12 @@ def sorted_upstream_first(tasks: Sequence[BoundTask]) -> list[BoundTask]:
     for first in tasks:
         if first in done:
             continue
-        stack = [(first, iter(first.upstream()))]
+        above = first.upstream()
+        if done.issuperset(above):
+            done.add(first)
+            ordered.append(first)
+            continue
+        stack = [(first, iter(above))]
         on_path[first] = None
         while stack:
             current, rest = stack[-1]

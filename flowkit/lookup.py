@@ -212,7 +212,9 @@ class Lookup:
             declaration = layer.names.get(name)
             if declaration is not None:
                 plugin = self.around.plugin_names[name][1] if index == len(self.layers) - 1 else None
-                return Found(index, declaration, plugin=plugin, beneath=own and not start)
+                found = Found(index, declaration)
+                found.plugin, found.beneath = plugin, own and not start
+                return found
             whole = self._provided[index].get(name)
             if whole is not None and (asked_from is None or asked_from != (index, whole)):
                 return Found(index, layer.names[whole], part=name)

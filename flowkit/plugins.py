@@ -215,7 +215,7 @@ class Plugins:
             return _through_pluggy(caller, hook)
         names = caller.spec.argnames
         calls = [(_adapted(i.function, i.argnames, names), i.plugin_name) for i in impls]
-        return _first(calls, hook) if first else _each(calls, hook)
+        return _first(calls, hook) if first else _each(calls, hook, len(names))
 
     def bare(self, hook: str) -> Callable[..., None] | None:
         """Return a function that calls a hook whose exceptions belong to the caller; None if nobody has it."""
@@ -252,18 +252,7 @@ def _adapted(function: Callable[..., Any], takes: Iterable[str], given: Sequence
     return lambda *arguments: function(*[arguments[p] for p in places])
 
 
-def _each(calls: Sequence[tuple[Callable[..., Any], str]], hook: str) -> Callable[..., None]:
-    if len(calls) == 1:
-        ((only, name),) = calls
-
-        def one(*arguments: object) -> None:
-            try:
-                only(*arguments)
-            except Exception as error:
-                raise PluginError(name, hook, error) from error
-
-        return one
-
+def _each(calls: Sequence[tuple[Callable[..., Any], str]], hook: str, count: int) -> Callable[..., None]:
     def each(*arguments: object) -> None:
         for function, name in calls:
             try:
@@ -271,7 +260,15 @@ def _each(calls: Sequence[tuple[Callable[..., Any], str]], hook: str) -> Callabl
             except Exception as error:
                 raise PluginError(name, hook, error) from error
 
-    return each
+    def each_with(argument: object) -> None:
+        """Call them as Python does quickest: all hooks of a node take one argument."""
+        for function, name in calls:
+            try:
+                function(argument)
+            except Exception as error:
+                raise PluginError(name, hook, error) from error
+
+    return each_with if count == 1 else each
 
 
 def _first(calls: Sequence[tuple[Callable[..., Any], str]], hook: str) -> Callable[..., Any]:

@@ -285,7 +285,8 @@ class RunReport:
     @property
     def failed(self) -> bool:
         """Whether the run fails."""
-        return bool(self.teardowns) or any(n.bad for n in self.nodes) or self.stopped.startswith("the run took")
+        bad = any(n.word in BAD and n.bad for n in self.nodes)  # of most the word says it
+        return bool(self.teardowns) or bad or self.stopped.startswith("the run took")
 
     @property
     def counts(self) -> dict[str, int]:

@@ -58,15 +58,15 @@ class Resolver(Binder):
 
     def bind(self) -> list[BoundTask]:
         """Bind every task the flow's module defines or imports, and what those need."""
-        own = [n for n in self.layers[0].own if not is_resource(self.layers[0].names[n])]
-        chosen = own or [n for n, d in self.layers[0].names.items() if not is_resource(d)]
-        targets = [self._task(0, name) for name in chosen]
-        for declaration in self.layers[0].names.values():
-            if is_resource(declaration):
-                self._try(self._resource, declaration, 0, ())
-        for name in self.layers[0].names:
-            if not is_resource(self.layers[0].names[name]):
-                self._task(0, name)
+        nearest = self.layers[0]
+        resources = {n: d for n, d in nearest.names.items() if is_resource(d)}
+        own = [n for n in nearest.own if n not in resources]
+        names = [n for n in nearest.names if n not in resources]
+        targets = [self._task(0, name) for name in own or names]
+        for declaration in resources.values():
+            self._try(self._resource, declaration, 0, ())
+        tasks = targets if own == names else [self._task(0, name) for name in names]
+        self._tasks_by_name = {n: t for n, t in zip(names, tasks, strict=True) if n not in self.around.overrides}
         self._drain()
         return targets
 
@@ -92,7 +92,7 @@ class Resolver(Binder):
         return f"{name}@{self.layers[layer].where}" if taken else name
 
     def _enter(self, key: tuple[int, str], declaration: Declaration, label: str) -> BoundTask:
-        bound = BoundTask(f"{self.path}::{label}", declaration.name, self.flow, declaration, order=self._order)
+        bound = BoundTask(f"{self.path}::{label}", declaration.name, self.flow, declaration, self._order)
         if "@" in label:
             bound.name = label
         self._order += 1
@@ -141,7 +141,7 @@ class Resolver(Binder):
                 remedy="A task returns its result: return a list. What sets up and tears down is a @resource.",
             )
         self._apply_options(bound, declaration)
-        each = self._each(bound, declaration)
+        each = self._each(bound, declaration) if declaration.options else {}
         asked_from = (layer, declaration.name)
         for argument in declaration.arguments():
             if argument.name in each:

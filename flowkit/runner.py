@@ -295,16 +295,16 @@ class Runner:
         """Ask whether the node need not be called; take in the answer if so."""
         assert self._lookup is not None  # the caller looked
         answer = self._lookup(node, Inputs(node, self.machine, self.gatherer))
+        if isinstance(answer, Known):
+            self._end_known(node, answer, now)
+            return True
         if answer is None:
             return False
         if isinstance(answer, Stale):
             self._reasons[node] = answer.reason
             return False
-        if isinstance(answer, Later):
-            self._events.append(NodePutBack(now, node, answer.not_before))
-            return True
-        assert isinstance(answer, Known)
-        self._end_known(node, answer, now)
+        assert isinstance(answer, Later)
+        self._events.append(NodePutBack(now, node, answer.not_before))
         return True
 
     def _end_known(self, node: Node, answer: Known, now: float) -> None:
@@ -315,10 +315,10 @@ class Runner:
         if answer.value is not None:
             self.values[node] = answer.value
             self.gatherer.handles[node] = answer.value
-        report = NodeReport(node, "cached", answer.reason, saved=answer.saved)
+        report = NodeReport(node, "cached", answer.reason, (), answer.saved)  # keywords would cost a dict
         report.key = answer.key
         self._tell_node(report)
-        self._events.append(NodeSucceeded(now, node, hollow=answer.value is None))
+        self._events.append(NodeSucceeded(now, node, answer.value is None))
 
     def _expand(self, command: Expand) -> None:
         node, axis, now = command.node, command.axis, self._clock.now()

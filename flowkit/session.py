@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -206,8 +207,9 @@ class Session:
             with no_garbage():
                 for collected in collector.flows.values():
                     self._bind(collected, around, errors)
-                known = {n for r in self._resolvers for n in r.visible()}
-                errors += overriding.unused(standing_in, known)
+                if standing_in:
+                    known = {n for r in self._resolvers for n in r.visible()}
+                    errors += overriding.unused(standing_in, known)
                 self._standing_in = standing_in
                 self.graph = graph = self._graph(errors)
         _raise_all(errors)
@@ -267,7 +269,7 @@ class Session:
                 tell(flow)
         tell = self.plugins.caller("flowkit_task_collected")
         if tell is not None:
-            for task in sorted(graph.tasks, key=_order):
+            for task in sorted(graph.tasks, key=attrgetter("order")):
                 if task.given is None:
                     tell(task)
         _raise_all([e for _, found in self.plugins.all("flowkit_collected", graph=graph) for e in found])
@@ -446,7 +448,8 @@ class Session:
             )
         self.services[Scheduler] = runner.machine
         prepare(runner)
-        self.plugins.all("flowkit_run_started", run=info)
+        with no_garbage():  # what is known of every node is read here
+            self.plugins.all("flowkit_run_started", run=info)
         folders = {os.path.dirname(f.file) for f in graph.flows if f.file}
         with _all_importable(folders):
             report = runner.execute()
@@ -550,10 +553,6 @@ def _listed(value: object) -> list[str]:
     if not value:
         return []
     return [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]  # a list or tuple
-
-
-def _order(task: BoundTask) -> int:
-    return task.order
 
 
 def _raise_all(errors: Sequence[UsageError]) -> None:

@@ -40,7 +40,7 @@ def record(declaration: Declaration) -> None:
 def declared(thing: object) -> Declaration | None:
     """Return what a decorator of flowkit's recorded on ``thing``, or None."""
     found = getattr(thing, "__dict__", None)
-    mark = found.get(MARK) if isinstance(found, Mapping) else None
+    mark = found.get(MARK) if isinstance(found, (dict, Mapping)) else None
     if mark is None or not isinstance(mark, Declaration) or isinstance(thing, type):
         return None
     if mark.function is not thing and callable(thing):

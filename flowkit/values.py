@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 T_co = TypeVar("T_co", covariant=True)
 
-_UNFETCHED = object()
+_UNFETCHED: Any = object()
 
 
 class ValueMissing(Exception):
@@ -27,21 +27,29 @@ class Handle:
 
     Args:
         fetch: Returns the value, or raises :class:`ValueMissing`. Called once at the most.
+        of: What ``fetch`` is called with, if it takes something. There is a handle for every node
+            of a warm run, so that one function serves for all.
         elements: Where they are known without fetching: for the whole (None) or a provided name,
             the ids of the elements of the list.
     """
 
-    __slots__ = ("_fetch", "_value", "elements")
+    __slots__ = ("_fetch", "_of", "_value", "elements")
 
-    def __init__(self, fetch: Callable[[], object], *, elements: Mapping[str | None, Sequence[str]] | None = None) -> None:
+    def __init__(
+        self,
+        fetch: Callable[..., object],
+        elements: Mapping[str | None, Sequence[str]] | None = None,
+        of: object = _UNFETCHED,
+    ) -> None:
         self._fetch = fetch
+        self._of = of
         self._value: object = _UNFETCHED
         self.elements = elements
 
     def get(self) -> object:
         """Return the value, fetching it the first time."""
         if self._value is _UNFETCHED:
-            self._value = self._fetch()
+            self._value = self._fetch() if self._of is _UNFETCHED else self._fetch(self._of)
         return self._value
 
 

@@ -123,21 +123,10 @@ class Books:
 
     def _enter(self, task: BoundTask) -> None:
         """Make the state of a task; its upstreams have theirs already."""
-        state = TaskState(task, expanding=bool(task.axes))
-        self.states[task] = state
+        state = self.states[task] = TaskState(task)
         axes = task.axes
-        wanted = {element.axis for element in task.elements}
-        for axis in axes:
-            axis_state = self._axes.get(axis)
-            if axis_state is None:
-                axis_state = self._axes[axis] = AxisState(axis)
-                self.states[axis.source].expands.append(axis_state)
-                self.states[axis.source].bare = False
-            axis_state.carriers.append(state)
-            takes = axis in wanted
-            if takes:
-                self.states[axis.source].users.append(state)
-            state.sources.append((axis_state, positions(axis.source.axes, axes), takes))
+        if axes:
+            self._enter_axes(state)
         for edge in task.edges:
             up = self.states[edge.source]
             above, gathers = edge.source.axes, bool(edge.gathered)
@@ -163,6 +152,22 @@ class Books:
             state.fallback = self.states[task.fallback]
             state.fallback_pick = positions(task.fallback.axes, axes)
             state.fallback.callers.append(state)
+
+    def _enter_axes(self, state: TaskState) -> None:
+        """Hang a mapped task on the lists that its elements come from."""
+        axes = state.task.axes
+        wanted = {element.axis for element in state.task.elements}
+        for axis in axes:
+            axis_state = self._axes.get(axis)
+            if axis_state is None:
+                axis_state = self._axes[axis] = AxisState(axis)
+                self.states[axis.source].expands.append(axis_state)
+                self.states[axis.source].bare = False
+            axis_state.carriers.append(state)
+            takes = axis in wanted
+            if takes:
+                self.states[axis.source].users.append(state)
+            state.sources.append((axis_state, positions(axis.source.axes, axes), takes))
 
     def _fixed(self, link: Link, node: Node) -> dict[int, int]:
         """Return, for a gathering link, the coordinates that the collector carries."""

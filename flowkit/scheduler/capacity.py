@@ -52,11 +52,12 @@ class Capacity:
         self.returns: list[tuple[float, str, int]] = []
         self.aside: set[str] = set()
 
-    def push(self, node: Node) -> None:
-        """Add a ready node; the last one pushed is the first to start."""
-        self._rank += 1
-        node.rank = self._rank
-        self.ready.append(node)
+    def push(self, *nodes: Node) -> None:
+        """Add ready nodes; the last one pushed is the first to start."""
+        for rank, node in enumerate(nodes, self._rank + 1):
+            node.rank = rank
+        self._rank += len(nodes)
+        self.ready += nodes
 
     def take(self, now: float) -> Node | None:
         """Return the next node that may start, with what it demands taken; None if none may."""

@@ -84,7 +84,6 @@ class Link:
     gathers: bool
 
 
-@dataclass(slots=True, eq=False)
 class TaskState:
     """A task and its nodes.
 
@@ -101,23 +100,30 @@ class TaskState:
         plain: Every argument that is an upstream's is the bare value of one node.
         bare: It has no list to read and no fallback: nothing but its waiters cares that a node ended.
         complete: All its nodes exist.
+        whole: It has the one node that stands for all elements of a missing list.
     """
 
-    task: BoundTask
-    nodes: dict[Coords, Node] = field(default_factory=dict)
-    links: list[Link] = field(default_factory=list)
-    sources: list[tuple[AxisState, tuple[int, ...], bool]] = field(default_factory=list)
-    expands: list[AxisState] = field(default_factory=list)
-    users: list[TaskState] = field(default_factory=list)
-    callers: list[TaskState] = field(default_factory=list)
-    fallback: TaskState | None = None
-    fallback_pick: tuple[int, ...] = ()
-    simple: bool = True
-    plain: bool = True
-    bare: bool = True
-    expanding: bool = False
-    complete: bool = False
-    whole: bool = False  #: it has the one node that stands for all elements of a missing list
+    __slots__ = (
+        "bare", "callers", "complete", "expanding", "expands", "fallback", "fallback_pick", "links", "nodes",
+        "plain", "simple", "sources", "task", "users", "whole",
+    )  # fmt: skip
+
+    def __init__(self, task: BoundTask) -> None:
+        self.task = task
+        self.nodes: dict[Coords, Node] = {}
+        self.links: list[Link] = []
+        self.sources: list[tuple[AxisState, tuple[int, ...], bool]] = []
+        self.expands: list[AxisState] = []
+        self.users: list[TaskState] = []
+        self.callers: list[TaskState] = []
+        self.fallback: TaskState | None = None
+        self.fallback_pick: tuple[int, ...] = ()
+        self.simple = True
+        self.plain = True
+        self.bare = True
+        self.expanding = bool(task.axes)
+        self.complete = False
+        self.whole = False
 
 
 def project(coords: Coords, pick: tuple[int, ...] | None) -> Coords:

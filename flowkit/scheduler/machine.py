@@ -165,7 +165,7 @@ class Scheduler(Again):
             if state.fallback is not None and not node.told and node.state is not FAILED and at_element:
                 self._not_called(state.fallback.nodes[project(node.coords, state.fallback_pick)])
         node.told = True
-        free = [] if node.hollow else self._let_go(state, node)
+        free = self._let_go(state, node) if (state.links or state.sources) and not node.hollow else []
         if not node.holders:
             free.insert(0, node)
         if free:
@@ -193,9 +193,7 @@ class Scheduler(Again):
                     continue
             node.become(READY)
             ready.append(node)
-        push = self.capacity.push
-        for node in reversed(ready):
-            push(node)
+        self.capacity.push(*reversed(ready))
 
     def _verdict(self, node: Node) -> Verdict:
         verdict = judge(node.task.trigger, self.upstreams(node))
@@ -252,7 +250,7 @@ class Scheduler(Again):
                 if self._ended:
                     return  # what follows from its end comes first
                 continue
-            node.become(RUNNING)
+            node.state = RUNNING  # from READY, as was looked at above
             node.serial += 1
             running[node] = None
             out.append(Start(node))

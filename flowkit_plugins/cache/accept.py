@@ -122,7 +122,7 @@ class Stamp(Watch):
         self._traces.commit(
             [trace._replace(key=found.key, node=node)], [last._replace(key=found.key, parts=parts)]
         )
-        code = found.plan.code
+        code = Fingerprint(found.plan.hexed, found.code)
         if code.hex not in self._code:
             self._code[code.hex] = json.dumps(code.to_json())
             self._traces.remember("code", {code.hex: self._code[code.hex]})
@@ -235,7 +235,7 @@ def differences(last: Last, now: Key, code_before: Mapping[str, Any] | None) -> 
                 *({name: parts[name]} if name in parts else {} for parts in (old, now.code))
             )
             found += [one] if one else []
-    elif before.get("code") != now.plan.code.hex:
+    elif before.get("code") != now.plan.hexed:
         body = now.code.get(BODY)
         found.append(f"code of `{body.name}` changed" if body is not None else "code changed")
     said: Mapping[str, str] = before.get("said", {})

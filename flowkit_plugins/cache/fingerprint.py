@@ -144,6 +144,13 @@ class Fingerprinter:
             known = self._known[id(function)] = (function, self._compute(function, None))
         return known[1]
 
+    def plain(self, function: Callable[..., object]) -> str | None:
+        """Return the fingerprint's hash alone, if the function takes nothing from outside; else None.
+
+        Most tasks of a large flow are such, and what says more is asked for when one has changed.
+        """
+        return plain_hash(self._reach, function) if isinstance(function, FunctionType) else None
+
     def _compute(self, function: object, stop: Callable[[object], bool] | None) -> Fingerprint:
         if isinstance(function, FunctionType):
             hashed = plain_hash(self._reach, function)

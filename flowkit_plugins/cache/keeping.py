@@ -69,6 +69,7 @@ class Keeping:
         self._notes: list[str] = []
         self._records = Records(storage, root, clock, self._constant)
         self._used: list[Trace] = []
+        self._fetches = self.value  #: one for the handles of all nodes
         self.keys: Keys
         self._run: RunInfo
 
@@ -141,7 +142,7 @@ class Keeping:
         node, now = attempt.unit, self._clock.wall().timestamp()
         took = (attempt.ended_at or 0.0) - attempt.started_at
         last = Last(attempt.task.flow.path, node.id, key, known.digest, took, now, stored_parts(plan, {}))
-        self._storage.put(None, last, None, plan.code, urgent=False, then=None)
+        self._storage.put(None, last, None, plan.made, urgent=False, then=None)
 
     def _store(
         self,
@@ -169,7 +170,7 @@ class Keeping:
             handle = Handle(held, elements=ids)
         if self._refresh is not None:
             self._made.add(key)
-        self._storage.put(trace, last, blob, plan.code, urgent=took >= QUICK, then=held.settled)
+        self._storage.put(trace, last, blob, plan.made, urgent=took >= QUICK, then=held.settled)
         if took < QUICK:
             # Known to be quick now: others may compute it again rather than wait for the disk.
             self._rights.release(key)
@@ -187,7 +188,7 @@ class Keeping:
         """Keep a result that only a run which continues this one may have."""
         trace, blob = self._records.traced(attempt, private[0], known, facts, note)
         trace = self._continued.wrapped(trace, known, plan, private[1])
-        self._storage.put(trace, None, blob, plan.code, urgent=trace.took >= QUICK, then=None)
+        self._storage.put(trace, None, blob, plan.made, urgent=trace.took >= QUICK, then=None)
         self._note_digest(attempt, plan, private[0], known)
 
     def stored(self, key: str) -> bool:
@@ -228,10 +229,10 @@ class Keeping:
         )  # fmt: skip
         if private:
             trace = self._continued.wrapped(trace, None, plan, counted)
-            self._storage.put(trace, None, None, plan.code, urgent=False, then=None)
+            self._storage.put(trace, None, None, plan.made, urgent=False, then=None)
             return
         last = Last(attempt.task.flow.path, node.id, key, "skipped", took, now, stored_parts(plan, counted))
-        self._storage.put(trace, last, None, plan.code, urgent=False, then=None)
+        self._storage.put(trace, last, None, plan.made, urgent=False, then=None)
 
     # The way back to values
 

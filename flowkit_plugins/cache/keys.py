@@ -42,22 +42,24 @@ class TaskPlan:
     Attributes:
         policy: Its ``cache=``; None if it is off.
         never: Why it is never reused, or ``""``.
-        code: The fingerprint of its function, with the code of the resources it asks for.
+        hexed: The hash of its function's code, with that of the resources it asks for.
         fixed: Everything that does not depend on the node, as one text.
         shown: Argument → (digest, how it looks) of its parameters, and of its resources'.
         said: Option → how it looks, of those that count.
         files: Argument → the files that its value stands for.
         simple: The key is the same for all nodes (there is one).
         unsure: Some argument has no content, so that equal keys do not mean equal inputs.
+        made: The fingerprint behind ``hexed``; None of a plain function, until it is asked for.
     """
 
     policy: Cache | None
     never: str
-    code: Fingerprint
+    hexed: str
     fixed: str
     shown: dict[str, tuple[str, str]]
     simple: bool
     unsure: bool = False
+    made: Fingerprint | None = None
     said: dict[str, str] = field(default_factory=dict)
     files: dict[str, tuple[FileFact, ...]] = field(default_factory=dict)
     prefix: Any = None
@@ -129,15 +131,21 @@ class Keys:
         options = task.options
         policy: Cache | None = options.get("cache")  # type: ignore[assignment]  # the option converts
         assert task.declaration is not None  # a given value has no key
-        code = self._fingerprinter.fingerprint(task.declaration.function)
+        function = task.declaration.function
+        hexed = self._fingerprinter.plain(function)
+        code = None
+        if hexed is None:
+            code = self._fingerprinter.fingerprint(function)
+            hexed = code.hex
         never = ""
         if policy is None:
             never = "cache=False"
         elif task.resources and asks_for_run(task.resources) and "cache" not in task.declaration.options:
             never = "it asks for `run`"
         version = options.get("version")
-        texts = [VERSION, task.name, code.hex, self._environment, str(version)]
-        plan = TaskPlan(policy, never, code, "", {}, simple=not task.edges and not task.elements)
+        texts = [VERSION, task.name, hexed, self._environment, str(version)]
+        plan = TaskPlan(policy, never, hexed, "", {}, not task.edges and not task.elements)
+        plan.made = code
         if version is not None:
             plan.said["version"] = str(version)
         if self._environment:
@@ -176,7 +184,7 @@ class Keys:
 
     def _add_resources(self, plan: TaskPlan, task: BoundTask, texts: list[str]) -> None:
         """Count resources, and show their code and parameters as if they were the task's own."""
-        codes, parts = [plan.code.hex], dict(plan.code.parts)
+        codes, parts = [plan.hexed], dict(self.code(task, plan).parts)
         for argument, resource in sorted(task.resources.items()):
             if silent(resource):
                 continue
@@ -190,7 +198,8 @@ class Keys:
             for name, files in counted.files.items():
                 plan.files.setdefault(name, files)
         if len(codes) > 1:
-            plan.code = Fingerprint(hashed(*codes), parts)
+            plan.hexed = hashed(*codes)
+            plan.made = Fingerprint(plan.hexed, parts)
 
     def _resource(self, resource: BoundResource) -> _Counted:
         """Return what a resource counts by: its code, its parameters, and the resources it asks for."""
@@ -224,9 +233,16 @@ class Keys:
         self._resources[resource] = counted
         return counted
 
+    def code(self, task: BoundTask, plan: TaskPlan) -> Fingerprint:
+        """Return the fingerprint of a task's code, its resources' included."""
+        if plan.made is None:
+            assert task.declaration is not None  # else it has no plan
+            plan.made = self._fingerprinter.fingerprint(task.declaration.function)
+        return plan.made
+
     def code_parts(self, task: BoundTask) -> dict[str, Part]:
         """Return all pieces of code that count for a task, its resources' included."""
-        return dict(self.plan(task).code.parts)
+        return dict(self.code(task, self.plan(task)).parts)
 
     def key(self, node: Node, inputs: Inputs, plan: TaskPlan) -> tuple[str, dict[str, str]]:
         """Return a node's key, and what each argument from above counted as.
@@ -374,11 +390,11 @@ def stored_parts(plan: TaskPlan, counted: dict[str, str]) -> str:
 
 def _fixed_parts(plan: TaskPlan) -> str:
     """Return what all nodes of a task have in common, as JSON without its end."""
-    parts: dict[str, object] = {"code": plan.code.hex, "fixed": plan.shown}
+    parts: dict[str, object] = {"code": plan.hexed, "fixed": plan.shown}
     if plan.said:
         parts["said"] = plan.said
     if plan.files:
         parts["files"] = {name: {f.path: f.digest for f in facts} for name, facts in plan.files.items()}
     if len(parts) == 2 and not plan.shown:
-        return f'{{"code":"{plan.code.hex}","fixed":{{}}'
+        return f'{{"code":"{plan.hexed}","fixed":{{}}'
     return json.dumps(parts, separators=(",", ":"))[:-1]

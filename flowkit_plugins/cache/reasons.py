@@ -30,7 +30,7 @@ def explain(
         code_now: The pieces of code that count now.
         root: Files below it are named relative to it.
     """
-    if before.get("code") != plan.code.hex:
+    if before.get("code") != plan.hexed:
         if code_before is None:  # it reached nothing: that is not kept
             return f"code of `{code_now[BODY].name}` changed"
         return explain_code(code_before, code_now) or "code changed"

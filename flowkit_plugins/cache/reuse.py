@@ -23,7 +23,6 @@ from flowkit_plugins.cache.keys import Keys, Known, TaskPlan, Uncertain
 from flowkit_plugins.cache.nested import note_flow_in_task
 from flowkit_plugins.cache.reasons import explain
 from flowkit_plugins.cache.traces import Trace
-from flowkit_plugins.cache.ways import Stored
 
 
 class Reuse(Keeping):
@@ -192,8 +191,11 @@ class Reuse(Keeping):
             ids = {name: pair[0] for name, pair in known.elements.items()}
         if trace.kind == "hollow":
             return KnownNode(value=None, reason=reason, saved=trace.took, key=trace.key)
-        handle = Handle(Stored(self, trace), elements=ids)
-        return KnownNode(value=handle, reason=reason, saved=trace.took, key=trace.key)
+        # With attributes set and no keywords: there is one for every node of a warm run.
+        answer = KnownNode()
+        answer.value = Handle(self._fetches, ids, trace)
+        answer.reason, answer.saved, answer.key = reason, trace.took, trace.key
+        return answer
 
     def _age(self, trace: Trace) -> str:
         """Return how long ago a result was computed, seen from the beginning of the run."""
@@ -210,6 +212,6 @@ class Reuse(Keeping):
         if last is None or miss.reason != NO_RECORD:
             return miss.reason
         before = json.loads(last.parts)
-        changed = before.get("code") != plan.code.hex
+        changed = before.get("code") != plan.hexed
         parts = self._storage.code_parts(before.get("code", "")) if changed else None
-        return explain(before, parts, plan, counted, plan.code.parts, self._root) or NO_RECORD
+        return explain(before, parts, plan, counted, self.keys.code_parts(node.task), self._root) or NO_RECORD

@@ -267,7 +267,7 @@ class Storage:
         trace: Trace | None,
         last: Last | None,
         blob: tuple[str, Dumped] | None,
-        code: Fingerprint,
+        code: Fingerprint | None,
         *,
         urgent: bool,
         then: Callable[[], None] | None,
@@ -280,7 +280,7 @@ class Storage:
         if trace is not None:
             self._fresh[trace.key] = trace
             self._known.pop(trace.key, None)
-        if len(code.parts) > 1:  # what reaches nothing is explained by its hash alone
+        if code is not None and len(code.parts) > 1:  # what reaches nothing is explained by its hash alone
             self._code_made[code.hex] = code
         if self._writer is None:
             with self._opening:  # several workers keep their first result at once

@@ -1,4 +1,4 @@
-"""The ways to a value that handles take: from the store, or from memory until it is there."""
+"""The way to a value that a handle takes while the value is on its way to the store."""
 
 from __future__ import annotations
 
@@ -6,22 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowkit_plugins.cache.keeping import Keeping
-    from flowkit_plugins.cache.traces import Trace
-
-
-class Stored:
-    """The way to a stored value. A third of the size of a partial, and there is one for each node."""
-
-    __slots__ = ("_reuse", "_trace")
-
-    def __init__(self, reuse: Keeping, trace: Trace) -> None:
-        self._reuse = reuse
-        self._trace = trace
-
-    def __call__(self) -> object:
-        """Fetch it."""
-        return self._reuse.value(self._trace)
-
 
 _ON_DISK: Any = object()
 

@@ -189,23 +189,21 @@ def shape(graph: Graph) -> tuple[str, str]:
     task comes after), ``mapped`` and ``torn`` (resources that it uses and that are torn down) are only
     there for those that have any.
     """
-    tasks = graph.tasks
+    keys: list[str] = []
     ups: dict[int, list[int]] = {}
+    mapped: list[int] = []
+    torn: dict[int, list[str]] = {}
     place: dict[BoundTask, int] = {}
-    for i, task in enumerate(tasks):
+    for i, task in enumerate(graph.tasks):
         place[task] = i
+        keys.append(task.key if task.given is None else "")
         if task.edges or task.elements or task.fallback is not None:
             ups[i] = list(dict.fromkeys([place[up] for up in task.upstream() if up in place]))
-    found = {
-        "keys": [task.key if task.given is None else "" for task in tasks],
-        "ups": ups,
-        "mapped": [i for i, task in enumerate(tasks) if task.axes],
-        "torn": {
-            i: torn
-            for i, task in enumerate(tasks)
-            if task.resources and (torn := sorted(set(_torn_down(task))))
-        },
-    }
+        if task.axes:
+            mapped.append(i)
+        if task.resources and (names := sorted(set(_torn_down(task)))):
+            torn[i] = names
+    found = {"keys": keys, "ups": ups, "mapped": mapped, "torn": torn}
     body = json.dumps(found, separators=(",", ":"))
     return hashlib.sha256(body.encode()).hexdigest()[:32], body
 

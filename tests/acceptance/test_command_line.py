@@ -72,6 +72,35 @@ def test_wrong_usage_is_4_with_one_clear_message(flow, project, words):
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.parametrize(
+    ("mine", "before", "within"), [("700", 1_000_000, 20_000), ("50_000", 50_000, 50_000)], ids=["as Python has it", "as I set it"]
+)
+def test_garbage_is_hardly_looked_for_until_the_run_starts(flow, project, mine, before, within):
+    project.write("sitecustomize.py", f"import gc; gc.set_threshold({mine}, 10, 10)\n")
+    flow("""
+        import gc
+        at_import = gc.get_threshold()[0]
+        @task
+        def t(): Path("seen").write_text(f"{at_import} {gc.get_threshold()[0]}")
+    """)
+    path = os.pathsep.join([str(project.root), project.environment().get("PYTHONPATH", "")])
+    assert project.flowkit("run", "m.py", env={"PYTHONPATH": path}).exit_code == 0
+    assert (project.root / "seen").read_text() == f"{before} {within}"
+
+
+def test_what_a_task_leaves_behind_in_a_cycle_is_finalized_at_exit(flow, project):
+    flow("""
+        class Holder:
+            def __del__(self): self.path.touch()
+        @task
+        def t():
+            holder = Holder()
+            holder.itself, holder.path = holder, Path("left")
+    """)
+    assert project.flowkit("run", "m.py", "--no-cache").exit_code == 0
+    assert (project.root / "left").exists()
+
+
 def test_nothing_to_run_is_5(flow, project):
     flow(FLOW)
     ended = project.flowkit("run", "m.py", "-k", "nothing")

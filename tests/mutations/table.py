@@ -60,7 +60,7 @@ MUTATIONS = [
     Mutation("a key without the arguments from above", KEYS, "                if edge.argument is not None:\n                    counted[edge.argument] =", "                if edge.argument is None:\n                    counted[str(edge.argument)] =", "changed"),
     Mutation("a key without elements", KEYS, "            for element, source, index in inputs.elements:\n                counted", "            for element, source, index in ():\n                counted", "reference"),
     Mutation("a key without parameters", KEYS, '                texts.append(f"{argument}=v:{', '                [].append(f"{argument}=v:{', "key_injective"),
-    Mutation("a key without the code", KEYS, "texts = [VERSION, task.name, code.hex,", 'texts = [VERSION, task.name, "",', "changed"),
+    Mutation("a key without the code", KEYS, "texts = [VERSION, task.name, hexed,", 'texts = [VERSION, task.name, "",', "changed"),
     Mutation("a collector's key counts one element", KEYS, "for name, node in inputs.gathered(edge, nodes)]", "for name, node in inputs.gathered(edge, nodes)[:1]]", "key_injective"),
     Mutation("all elements count as the first", KEYS, "{listed[1][index]}", "{listed[1][0]}", "reference"),
     Mutation("arguments are not told apart", KEYS, "sorted(counted)]).encode())", "sorted(counted)][:1]).encode())", "changed"),
@@ -71,7 +71,7 @@ MUTATIONS = [
     Mutation("no lock between runs", RIGHTS, "        if self._worth_a_lock(node):\n            right, owner", "        if not self._worth_a_lock(node):\n            right, owner", "single_flight"),
     # resume
     Mutation("resume calls again what is never reused", CONTINUED, "        return trace._replace(kind=body[\"was\"])\n", "        return None\n", "resumed"),
-    Mutation("results of uncached tasks are not kept for resume", KEEPING, "        self._storage.put(trace, None, blob, plan.code, urgent=trace.took >= QUICK, then=None)\n", "", "resumed"),
+    Mutation("results of uncached tasks are not kept for resume", KEEPING, "        self._storage.put(trace, None, blob, plan.made, urgent=trace.took >= QUICK, then=None)\n", "", "resumed"),
     # teardown
     Mutation("shared resources are not torn down", LIFETIMES, "            self._tear_down(self._order.pop())\n", "            self._order.pop()\n", "teardown_always"),
     Mutation("shared resources are torn down first in, first out", LIFETIMES, "self._order.pop())", "self._order.pop(0))", "teardown_always"),

@@ -117,9 +117,11 @@ class Reach:
 
     def source(self, filename: str) -> Source | None:
         """Return the source of a file as imported, if there is any to be trusted."""
-        if filename not in self._sources:
-            self._sources[filename] = Source.open(filename, self._memo)
-        return self._sources[filename]
+        try:
+            return self._sources[filename]
+        except KeyError:
+            found = self._sources[filename] = Source.open(filename, self._memo)
+            return found
 
     def add_name(
         self, growth: Growth, chain: tuple[str, ...], names: dict[str, Any], filename: str

@@ -14,6 +14,7 @@ import linecache
 import os
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from types import FunctionType
@@ -105,23 +106,27 @@ def remember_imports() -> Iterator[None]:
 
 
 class _Record:
-    """What is known of one version of one file; ``None`` stands for "not in the source"."""
+    """What is known of one version of one file; ``None`` stands for "not in the source".
 
-    __slots__ = ("classes", "functions", "imports", "stamp", "whole")
+    The tasks of a flow differ in little but their bodies. So ``plain`` holds the bodies alone of
+    the functions in which all else is as ``usual``, and ``functions`` the others.
+    """
+
+    __slots__ = ("classes", "functions", "imports", "plain", "stamp", "usual", "whole")
 
     def __init__(self, stamp: Stamp, known: Mapping[str, Any] | None = None) -> None:
         known = known or {}
         self.stamp = stamp
         self.functions: dict[str, Any] = known.get("functions", {})
+        self.plain: dict[str, str] = known.get("plain", {})
+        self.usual: list[Any] = known.get("usual", [])
         self.classes: dict[str, Any] = known.get("classes", {})
         self.imports: dict[str, list[str]] | None = known.get("imports")
         self.whole: str | None = known.get("whole")
 
     def document(self) -> dict[str, Any]:
         """Return all that is known in terms of JSON; ``imports`` may be known to be none."""
-        found: dict[str, Any] = {"stamp": self.stamp}
-        if self.functions:
-            found["functions"] = self.functions
+        found: dict[str, Any] = {"stamp": self.stamp, **self._functions()}
         if self.classes:
             found["classes"] = self.classes
         if self.imports is not None:
@@ -129,6 +134,19 @@ class _Record:
         if self.whole is not None:
             found["whole"] = self.whole
         return found
+
+    def _functions(self) -> dict[str, Any]:
+        """Return ``functions``, ``plain`` and ``usual`` anew, for what is known by now."""
+        known = {key: [body, *self.usual] for key, body in self.plain.items()} | self.functions
+        rest = {key: json.dumps(one[1:]) for key, one in known.items() if one is not None}
+        if not rest:
+            return {"functions": known} if known else {}
+        usual, _ = Counter(rest.values()).most_common(1)[0]
+        return {
+            "functions": {key: one for key, one in known.items() if rest.get(key) != usual},
+            "plain": {key: known[key][0] for key, text in rest.items() if text == usual},
+            "usual": json.loads(usual),
+        }
 
 
 class SourceMemo:
@@ -228,12 +246,16 @@ class Source:
         if self.verify and not self._proves(code):
             return None
         key = f"{code.co_qualname}:{code.co_firstlineno}"
+        record = self._record
+        body = record.plain.get(key)
+        if body is not None:
+            return [body, *record.usual]
         try:
-            return self._record.functions[key]
+            return record.functions[key]
         except KeyError:
             module = self._parsed()
             known = module.function(code.co_qualname, code.co_firstlineno) if module else None
-            self._learn(self._record.functions, key, known)
+            self._learn(record.functions, key, known)
             return known
 
     def class_(self, qualname: str) -> ClassSyntax | None:

@@ -874,6 +874,50 @@ def test_a_memo_of_another_make_is_an_empty_one(text):
     assert not memo.changed
 
 
+TWO_ALIKE = """
+from flowkit.tasks import task
+@task
+def a(): return 1
+@task
+def b(): return 2
+@task
+def c(x: int): return 3
+def d(x=1, y=2): return 4
+"""
+
+
+def remembered(workshop):
+    """The functions of TWO_ALIKE, what their fingerprints are, and the memo's document of their file."""
+    module, fingerprinter = workshop.load({"flow.py": TWO_ALIKE})
+    workshop.forget()
+    functions = [getattr(module, name) for name in "abcd"]
+    cold = [fingerprinter.fingerprint(function) for function in functions]
+    time.sleep(0.06)  # a file that has just changed is not remembered
+    return module, functions, cold, json.loads(fingerprinter.memo.to_json())
+
+
+def test_of_functions_that_differ_in_their_bodies_the_memo_holds_the_bodies_alone(workshop):
+    _, _, cold, document = remembered(workshop)
+    ((_, known),) = document["files"].items()
+    assert sorted(known["plain"].values()) == sorted([cold[0].hex, cold[1].hex])
+    assert len(known["functions"]) == 2
+
+
+@pytest.mark.parametrize("form", ["as written", "as older versions wrote it"])
+def test_what_the_memo_holds_is_found_without_learning_anything(workshop, form):
+    module, functions, cold, document = remembered(workshop)
+    if form != "as written":
+        for known in document["files"].values():
+            usual = known.pop("usual")
+            full = {key: [body, *usual] for key, body in known.pop("plain").items()}
+            known["functions"].update(full)
+    memo = SourceMemo.from_json(json.dumps(document))
+    warm = workshop.fingerprinter(Path(module.__file__).parent, memo)
+    assert [warm.fingerprint(function) for function in functions] == cold
+    assert not memo.changed
+    assert memo.to_json() == SourceMemo.from_json(memo.to_json()).to_json()
+
+
 def python(script, *args, exe=sys.executable, **environment):
     """What a script prints in an interpreter of its own."""
     done = subprocess.run(
