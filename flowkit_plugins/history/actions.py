@@ -44,7 +44,7 @@ def nodes(run: str, incomplete: str) -> list[str]:
     """Return the nodes of a run whose ids, within the flow or in full, begin so, for the shell."""
     try:
         history = _history(".")
-        names = [end.node for end in history.nodes(history.find(run))]
+        names = sorted(end.node for end in history.nodes(history.find(run)))  # not as they ended
     except (HistoryError, UsageError, OSError):
         return []
     short = [name.partition("::")[2] for name in names]
