@@ -88,7 +88,7 @@ def flowkit_run_options() -> Sequence[Flag]:
             multiple=True,
             optional="",
             metavar="[TASK…]",
-            help="Run these tasks again (all, if none is named), and keep what they give.",
+            help="Run these tasks again (all targets, if none is named), and keep what they give.",
         ),
     ]
 

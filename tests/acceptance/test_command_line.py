@@ -178,6 +178,20 @@ def test_a_selection_is_counted(flow, project):
     assert "collected 2 tasks, 1 selected" in project.flowkit("run", "m.py::raw").out
 
 
+def test_what_comes_along_with_a_target_is_not_counted_as_selected(flow, project):
+    project.write("flowconf.py", "from flowkit import task\n@task\ndef above(): return 1\n")
+    flow("""
+        @task
+        def a(above): return 1
+        @task(fallback="spare")
+        def b(a): return 1
+        @task
+        def spare(): return 1
+    """)
+    assert "collected 3 tasks, 1 selected" in project.flowkit("run", "m.py::a").out
+    assert "collected 3 tasks\n" in project.flowkit("run", "m.py").out
+
+
 def test_every_way_to_end_has_its_letter(flow, project):
     flow("""
         import time
