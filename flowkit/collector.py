@@ -224,9 +224,10 @@ class Collector:
             recorded: list[Declaration] = []
             module = self._load(file, recorded)
             layer = read_layer(module, path)
+            wrong = len(self.errors)
             self._check_duplicates(recorded, module)
             if not layer.own or not any(isinstance(layer.names[n], Task) for n in layer.own):
-                if not must_have_tasks:
+                if not must_have_tasks or len(self.errors) > wrong:  # a resource took a task's name, and that is said
                     return
                 if not any(isinstance(d, Task) for d in layer.names.values()):
                     raise TargetError(f"{path}: no tasks in it", remedy="Put @task over a function of this module.")
