@@ -575,3 +575,19 @@ def test_the_console_script_is_there():
     script = os.path.join(os.path.dirname(sys.executable), "flowkit")
     done = subprocess.run([script, "--version"], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("flowkit ")
+
+
+def test_a_plan_knows_the_last_time_of_what_was_not_in_the_last_run(flow, project):
+    flow("""
+        @task
+        def src(n: int = 2): return list(range(n))
+        @task(each={"x": "src"})
+        def m(x): return x
+        @task
+        def other(): return 1
+    """)
+    for words in (["m.py"], ["m.py::other"], ["m.py::other"], ["m.py::other"], ["m.py::other"]):
+        project.flowkit("run", *words)
+    planned = project.flowkit("plan", "m.py", "-P", "n=3").out
+    assert "known after `src`; 2 the last time" in planned
+    assert re.search(r"src .*the last time\)", planned)
