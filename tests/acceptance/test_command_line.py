@@ -591,3 +591,19 @@ def test_a_plan_knows_the_last_time_of_what_was_not_in_the_last_run(flow, projec
     planned = project.flowkit("plan", "m.py", "-P", "n=3").out
     assert "known after `src`; 2 the last time" in planned
     assert re.search(r"src .*the last time\)", planned)
+
+
+def test_plan_v_says_which_kind_of_timeout_each_node_has(flow, project):
+    flow("""
+        @task(timeout="1s")
+        def plain(): return 1
+        @task(timeout="2m")
+        async def waits(): return 1
+        @task
+        def free(): return 1
+    """)
+    plain, waits, free, _ = project.flowkit("plan", "m.py", "-v").out.splitlines()
+    assert "timeout 1s, soft: interrupted" in plain.replace("1.00s", "1s")
+    assert "soft: cancelled" in waits
+    assert "timeout" not in free
+    assert "timeout" not in project.flowkit("plan", "m.py").out
