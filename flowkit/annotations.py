@@ -231,7 +231,7 @@ def _accepts(annotation: object) -> Accepts:
         other = "Outcome" if whole else "Success"
         raise DeclarationError(
             f"{_text(annotation)}: names both a value and {other}",
-            remedy=f"A success arrives either as its value or as a {other}: keep one of the two.",
+            remedy=f"A success arrives either as its value or as {'an' if other == 'Outcome' else 'a'} {other}: keep one of the two.",
         )
     if whole:
         return Accepts(value=False, success=True, failure=(), skipped=True, type=inner)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flowkit.annotations import MISSING, Wants, evaluated, read
 from flowkit.collector import is_resource
@@ -13,8 +13,9 @@ from flowkit.errors import (
     OptionError,
     ParameterError,
     ResolutionError,
+    a_kind,
 )
-from flowkit.graph import BoundFlow, BoundResource, BoundTask
+from flowkit.graph import BoundFlow, BoundResource, BoundTask, Element
 from flowkit.lookup import Found, Lookup, Override
 from flowkit.options import (
     as_written,
@@ -22,6 +23,7 @@ from flowkit.options import (
 )
 from flowkit.parameters import Parameter
 from flowkit.resources import PYTEST_SCOPES, SCOPES
+from flowkit.values import Collected
 
 
 class Binder(Lookup):
@@ -168,4 +170,59 @@ def given_type(declaration: Declaration) -> object:
     if declaration.is_generator:
         inner = typing.get_args(found)
         return inner[0] if inner else typing.Any
+    return found
+
+def check_stand_in(given: BoundTask, original: BoundTask, value: object) -> None:
+    """Refuse a value that cannot stand in for a task: for its elements if it is mapped, for the names it provides.
+
+    Raises:
+        OptionError: It cannot.
+    """
+    remedy = "Give what the task returns."
+    if not given.elements:
+        wrong = _lacking(value, given.provides)
+    elif isinstance(value, Mapping):
+        wrong = ""
+    elif not isinstance(value, (list, tuple, Collected)):
+        wrong = f"is {a_kind(value)}, but the task is mapped"
+        remedy = "Give a list of its elements, or a dict by id."
+    else:
+        nested = any(inherited_elements(element.axis.source) for element in given.elements)
+        wrong = "is a list, but its elements are nested: where one list ends is not known before" if nested else ""
+        remedy = "Give a dict by id."
+    if wrong:
+        raise OptionError(
+            f"the override of {given.name!r} {wrong}",
+            known=f"{given.name!r} is defined at {original.where}",
+            remedy=remedy,
+        )
+
+
+def _lacking(value: object, names: Sequence[str]) -> str:
+    """Return what is wrong with a value that stands in for a task that provides names, or ""."""
+    if not names:
+        return ""
+    if isinstance(value, Mapping):
+        missing = [name for name in names if name not in value]
+        return f"lacks {', '.join(missing)}, which the task provides" if missing else ""
+    if isinstance(value, (tuple, list)) and len(value) == len(names):
+        return ""
+    return f"is {value!r:.80}, but the task provides {', '.join(names)}"
+
+
+def inherited_elements(task: BoundTask) -> list[Element]:
+    """Return the elements that a task is mapped over: inherited ones first, in argument order."""
+    found: list[Element] = []
+    seen = {task}
+    stack = [(task, iter(task.edges))]
+    while stack:
+        current, edges = stack[-1]
+        for edge in edges:
+            if edge.argument is not None and not edge.collected and edge.source not in seen:
+                seen.add(edge.source)
+                stack.append((edge.source, iter(edge.source.edges)))
+                break
+        else:
+            stack.pop()
+            found += current.elements
     return found

@@ -25,6 +25,7 @@ from flowkit.plugins import Plugins
 from flowkit.process import Signals, collect_less_often
 
 if TYPE_CHECKING:
+    from flowkit.graph import Graph
     from flowkit.planning import Decision
     from flowkit.session import Session
 
@@ -216,7 +217,7 @@ def run_command(targets: Sequence[str], given: Mapping[str, Any]) -> int:
             for variable in sources.strangers({n for found in session.parameters.values() for n in found}):
                 click.echo(f"warning: ${variable} names no parameter of this flow", err=True)
         if planning:
-            print_plan(session.plan(sources), as_json=as_json)
+            print_plan(session.plan(sources), as_json=as_json, graph=session.graph if flags.get("verbose") else None)
             return OK
         run = session.execute(params=sources, keep=False, prepare=handler.install)
         return run.exit_code
@@ -231,9 +232,10 @@ def run_command(targets: Sequence[str], given: Mapping[str, Any]) -> int:
             session.close()
 
 
-def print_plan(decisions: Sequence[Decision], *, as_json: bool) -> None:
-    """Print what would happen to each node, and the sum of it."""
+def print_plan(decisions: Sequence[Decision], *, as_json: bool, graph: Graph | None = None) -> None:
+    """Print what would happen to each node, and the sum of it; with a graph, the kind of timeout of each, too."""
     from flowkit.durations import words
+    from flowkit.planning import timeout_of
 
     if as_json:
         import json
@@ -247,6 +249,7 @@ def print_plan(decisions: Sequence[Decision], *, as_json: bool) -> None:
     lines = []
     for name, decision in zip(names, decisions, strict=True):
         took = f"  ({words(decision.took)} the last time)" if decision.took and decision.mark != "c" else ""
+        took += timeout_of(graph, decision.node) if graph is not None else ""
         lines.append(f"{decision.mark}  {name:<{width}}  {decision.reason}{took}".rstrip() + "\n")
     sys.stdout.write("".join(lines))
     marks = [d.mark for d in decisions]

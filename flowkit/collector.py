@@ -224,9 +224,10 @@ class Collector:
             recorded: list[Declaration] = []
             module = self._load(file, recorded)
             layer = read_layer(module, path)
+            wrong = len(self.errors)
             self._check_duplicates(recorded, module)
             if not layer.own or not any(isinstance(layer.names[n], Task) for n in layer.own):
-                if not must_have_tasks:
+                if not must_have_tasks or len(self.errors) > wrong:  # a resource took a task's name, and that is said
                     return
                 if not any(isinstance(d, Task) for d in layer.names.values()):
                     raise TargetError(f"{path}: no tasks in it", remedy="Put @task over a function of this module.")
@@ -314,12 +315,12 @@ class Collector:
         return self._confs[folder]
 
     def load_function(self, text: str) -> object:
-        """Return what ``file.py::name`` or ``package.module::name`` names, for an override.
+        """Return what an override ``name=file.py::name`` or ``name=package.module::name`` names.
 
         Raises:
             TargetError: There is no such file, module or name.
         """
-        where, _, name = text.partition("::")
+        where, _, name = text.partition("=")[2].partition("::")
         file = Path(where).resolve()
         if file.is_file():
             module = self._load(file, [])
@@ -328,7 +329,7 @@ class Collector:
                 with imports.importable(os.getcwd()):
                     module = importlib.import_module(where)
             except ImportError as error:
-                raise TargetError(f"-O …={text}: no such file or module: {where}", remedy="Check the path.") from error
+                raise TargetError(f"-O {text}: no such file or module: {where}", remedy="Check the path.") from error
             except (Exception, SystemExit) as error:
                 raise self._import_failed(where, error) from error
         try:
@@ -336,7 +337,7 @@ class Collector:
         except AttributeError as error:
             known = [n for n in vars(module) if not n.startswith("_")]
             raise TargetError(
-                f"-O …={text}: {where} has no {name!r}", remedy=did_you_mean(name, known, "Check the name.")
+                f"-O {text}: {where} has no {name!r}", remedy=did_you_mean(name, known, "Check the name.")
             ) from error
 
     def _load(self, file: Path, recorded: list[Declaration]) -> ModuleType:

@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import PurePath
 
 from flowkit.digests import Undigestible, digest
+from flowkit.errors import a_kind
 from flowkit.values import Collected
 
 LONGEST = 80  #: characters; a longer text is known by its position
@@ -34,9 +35,7 @@ def elements_of(value: object, what: str) -> tuple[Sequence[object], list[str]]:
     if isinstance(value, (set, frozenset)):
         value = _ordered(value)
     elif isinstance(value, (str, bytes, bytearray)) or not isinstance(value, Sequence):
-        raise NotAList(
-            f"cannot map over {what}: it is a {type(value).__name__}, not a sequence, mapping, set or Collected"
-        )
+        raise NotAList(f"cannot map over {what}: it is {a_kind(value)}, not a sequence, mapping, set or Collected")
     return value, unique([element_id(item, i) for i, item in enumerate(value)])
 
 

@@ -42,6 +42,12 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
     return f"Did you mean {near!r}?" if near else otherwise
 
 
+def a_kind(value: object) -> str:
+    """Return the type of a value with its article: ``an int``."""
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
 def listing(names: Iterable[str], most: int = 20) -> str:
     """Return names as one sorted line, cut after ``most``."""
     ordered = sorted(names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -224,23 +225,26 @@ class Gatherer:
 
     def stand_in(self, node: Node, values: object) -> object:
         """Return the element for a node of a mapped task that a given list or dict stands in for."""
+        name = node.task.name
+        lengths = [len(axis.pieces[()].ids or ()) for axis, _, _ in self._machine.states[node.task].sources if not axis.axis.parents]
+        flat = len(lengths) == len(node.coords)
+        if flat and len(values) > math.prod(lengths):  # type: ignore[arg-type]  # a list or a mapping, as binding saw to
+            raise IndexError(f"the override of {name!r} has {len(values)} elements, and the task {math.prod(lengths)}")  # type: ignore[arg-type]
         if isinstance(values, Mapping):
-            key = node.id[len(node.task.name) + 1 : -1]
-            found = {str(k): v for k, v in values.items()}
-            if key not in found:
-                raise KeyError(f"the override of {node.task.name!r} has no element {key!r}")
-            return found[key]
-        if not isinstance(values, (list, tuple, Collected)):
-            raise TypeError(
-                f"the override of the mapped task {node.task.name!r} is a {type(values).__name__}: "
-                f"give a list of its elements, or a dict by id"
-            )
-        nodes = [n.coords for n in self._machine.nodes(node.task)]
-        position = node.coords[0] if len(node.coords) == 1 else sorted(nodes).index(node.coords)
-        if position >= len(values) or (len(node.coords) == 1 and len(values) > len(nodes)):
-            raise IndexError(
-                f"the override of {node.task.name!r} has {len(values)} elements, and the task {len(nodes)}"
-            )
+            key = node.id[len(name) + 1 : -1]
+            if key in values:
+                return values[key]
+            for other, value in values.items():
+                if str(other) == key:
+                    return value
+            raise KeyError(f"the override of {name!r} has no element {key!r}")
+        assert isinstance(values, (list, tuple, Collected)), "binding refuses anything else"
+        assert flat, "binding refuses a list for nested axes"
+        position = 0
+        for index, length in zip(node.coords, lengths, strict=True):
+            position = position * length + index
+        if position >= len(values):
+            raise IndexError(f"the override of {name!r} has {len(values)} elements, and the task {math.prod(lengths)}")
         return values[position]
 
     # Letting go
@@ -330,9 +334,9 @@ def part_of(value: object, name: str, task: BoundTask) -> object:
     if type(value) is Handle:
         handle = value
         return Handle(lambda: part_of(handle.get(), name, task))
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):  # a list stands in for a tuple: it was written as JSON
         return value[task.provides.index(name)]
-    return value[name]  # type: ignore[index]  # the worker checked what it returned
+    return value[name]  # type: ignore[index]  # the worker, or binding, checked what it is
 
 
 def _facts(node: Node) -> tuple[int, float, bool]:

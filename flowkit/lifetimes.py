@@ -9,11 +9,15 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from flowkit.errors import Cancelled, FailRequested, ResourceError, SkipRequested
-from flowkit.graph import BoundResource
+from flowkit.graph import BoundResource, BoundTask
+from flowkit.reports import Attempt
 from flowkit.values import ValueMissing
 
 Await = Callable[[Coroutine[Any, Any, Any]], Any]
 Report = Callable[[BoundResource, str, BaseException], None]
+
+#: Types of values that a teardown cannot harm.
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 
 class SetupFailed(Exception):
@@ -173,6 +177,16 @@ class Lifetimes:
             )
         except BaseException as error:
             self._report(live.resource, live.node, error)
+
+
+def leak(task: BoundTask, attempt: Attempt) -> str:
+    """Return a warning if what a task returned is one of its resources, which will be torn down under its users; or ""."""
+    if attempt.arguments is None or type(attempt.value) in _PLAIN:
+        return ""
+    for name in task.resources:
+        if attempt.arguments.get(name) is attempt.value:
+            return f"`{task.name}` returns the resource `{name}` itself, which is torn down: return what was made with it"
+    return ""
 
 
 async def _next(generator: AsyncGeneratorType[Any, Any]) -> object:

@@ -51,7 +51,7 @@ class Surroundings:
         plugin_names: Name → (declaration, plugin) of tasks and resources that plugins bring.
         inputs: Values that plugins offer by name.
         overrides: By name.
-        convert: Turns an override's text into what an annotation wants.
+        convert: Turns an override's name and text into what an annotation wants.
     """
 
     task_options: Mapping[str, Option]
@@ -60,7 +60,7 @@ class Surroundings:
     plugin_names: Mapping[str, tuple[Declaration, str]]
     inputs: Mapping[str, object]
     overrides: Mapping[str, Override]
-    convert: Callable[[str, object], object]
+    convert: Callable[[str, str, object], object]
     resources: dict[tuple[int, tuple[int, ...]], BoundResource] = field(default_factory=dict)
 
 
@@ -243,14 +243,16 @@ class Lookup:
     def _replaces_resource(self, name: str) -> bool:
         return any(name in layer.names and is_resource(layer.names[name]) for layer in self.layers)
 
-    def _override_value(self, override: Override, original: Declaration | None, annotation: object) -> object:
+    def _override_value(
+        self, override: Override, original: Declaration | None, annotation: object = None, *, mapped: bool = False
+    ) -> object:
         if override.text is None:
             return override.value
         wanted: object = annotation
         if wanted is None and original is not None:
             hint = getattr(original.function, "__annotations__", {}).get("return", MISSING)
             wanted = evaluated(hint, original.namespace) if hint is not MISSING else typing.Any
-            if original.options.get("each") and hint is not MISSING:
+            if mapped and hint is not MISSING:
                 inner: Any = wanted
                 wanted = list[inner] | dict[str, inner]
-        return self.around.convert(override.text, typing.Any if wanted is None else wanted)
+        return self.around.convert(override.name, override.text, typing.Any if wanted is None else wanted)

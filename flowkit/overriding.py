@@ -18,7 +18,7 @@ def read(
     Args:
         given: Name → value or function, from Python.
         typed: ``name=override`` texts of ``-O``.
-        load: Returns what ``file.py::name`` names.
+        load: Returns what the ``file.py::name`` of such a text names.
         errors: Takes what is wrong with them.
     """
     found = {name: override_of(name, value) for name, value in given.items()}
@@ -28,7 +28,7 @@ def read(
             errors.append(OptionError(f"-O {text}: no '='", remedy="Write -O name=value or -O name=file.py::name."))
             continue
         try:
-            found[name] = override_of(name, load(value)) if "::" in value else Override(name, text=value)
+            found[name] = override_of(name, load(text)) if "::" in value else Override(name, text=value)
         except UsageError as error:
             errors.append(error)
     return found
@@ -59,7 +59,7 @@ def override_of(name: str, value: object) -> Override:
     return Override(name, declaration=copy)
 
 
-def converted(text: str, annotation: object) -> object:
+def converted(name: str, text: str, annotation: object) -> object:
     """Return the text of an override as an annotation wants it.
 
     Raises:
@@ -68,4 +68,4 @@ def converted(text: str, annotation: object) -> object:
     try:
         return convert(text, annotation, text=True)
     except Problem as problem:
-        raise ParameterError(f"-O …={text}: does not fit", known=str(problem), remedy="Give a value that does.") from None
+        raise ParameterError(f"-O {name}={text}: does not fit", known=str(problem), remedy="Give a value that does.") from None

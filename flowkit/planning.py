@@ -10,7 +10,9 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from flowkit.durations import words
 from flowkit.elements import NotAList
+from flowkit.graph import Graph
 from flowkit.hookspecs import Known, Later, Stale
 from flowkit.inputs import Gatherer, Inputs
 from flowkit.plugins import Plugins
@@ -191,3 +193,14 @@ class Planner:
                 if node.state is State.WAITING and node not in self._decisions and not task.is_fallback:
                     waits = next((e.source.name for e in task.edges), "?")
                     yield self._decision(node, MAY_RUN, f"depends on `{waits}`")
+
+
+def timeout_of(graph: Graph, node: str) -> str:
+    """Return how long an attempt of a node (full id) may take, and how it is then stopped; "" if it has no timeout."""
+    task = graph.by_key.get(node.partition("[")[0])
+    if task is None or task.deadline is None:
+        return ""
+    if task.hard:
+        return f"  [timeout {words(task.deadline)}, hard: killed]"
+    how = "cancelled" if task.declaration is not None and task.declaration.is_async else "interrupted"
+    return f"  [timeout {words(task.deadline)}, soft: {how}]"

@@ -14,7 +14,7 @@ from typing import Any
 
 from flowkit.annotations import MISSING, NOTHING, Wants, cannot_fit, read
 from flowkit.annotations import text as shown
-from flowkit.binding import Binder, given_type, given_value
+from flowkit.binding import Binder, check_stand_in, given_type, given_value, inherited_elements
 from flowkit.collector import CollectedFlow, is_resource
 from flowkit.declarations import Argument, Declaration
 from flowkit.errors import (
@@ -34,7 +34,6 @@ from flowkit.options import (
 )
 from flowkit.parameters import Parameter
 from flowkit.scheduler.triggers import TRIGGERS
-from flowkit.values import Collected
 
 
 class Resolver(Binder):
@@ -55,6 +54,7 @@ class Resolver(Binder):
         self._tasks_by_name: dict[str, BoundTask] = {}  #: names that were found to be plain tasks, whoever asks
         self._says_more = any(name in self._defaults for name in ("allow_failure", "tags", "trigger"))
         self._stand_ins: list[tuple[BoundTask, BoundTask]] = []
+        self._standing: dict[BoundTask, Override] = {}
 
     def bind(self) -> list[BoundTask]:
         """Bind every task the flow's module defines or imports, and what those need."""
@@ -109,11 +109,14 @@ class Resolver(Binder):
             return self._enter(key, override.declaration, name)
         layer = next((i for i, layer in enumerate(self.layers) if name in layer.names), 0)
         original = self.layers[layer].names.get(name)
-        value = self._override_value(override, original, None)
-        given = given_value(f"{self.path}::{name}", name, self.flow, value)
-        self.tasks[key] = given
         if original is not None and not is_resource(original):
+            given = given_value(f"{self.path}::{name}", name, self.flow, None)  # known once it is known whether it is mapped
+            self._standing[given] = override
             self._queue.append((given, original, layer))
+        else:
+            value = self._override_value(override, original)
+            given = given_value(f"{self.path}::{name}", name, self.flow, value)
+        self.tasks[key] = given
         return given
 
     def _drain(self) -> None:
@@ -421,33 +424,10 @@ class Resolver(Binder):
 
     def _map_given(self, given: BoundTask, original: BoundTask) -> None:
         """Let a list or dict stand in for a mapped task: for its elements, in their order or by their ids."""
-        given.elements = _elements(original)
-        if not given.elements:
-            return
-        assert given.given is not None  # it is a value
-        value = given.given(())
-        if not isinstance(value, (list, tuple, Mapping, Collected)):
-            raise OptionError(
-                f"the override of {given.name!r} is a {type(value).__name__}, but the task is mapped",
-                known=f"{given.name!r} is defined at {original.where}",
-                remedy="Give a list of its elements, or a dict by id.",
-            )
-        given.constants["__mapped__"] = True
-
-
-def _elements(task: BoundTask) -> list[Element]:
-    """Return the elements that a task is mapped over: inherited ones first, in argument order."""
-    found: list[Element] = []
-    seen = {task}
-    stack = [(task, iter(task.edges))]
-    while stack:
-        current, edges = stack[-1]
-        for edge in edges:
-            if edge.argument is not None and not edge.collected and edge.source not in seen:
-                seen.add(edge.source)
-                stack.append((edge.source, iter(edge.source.edges)))
-                break
-        else:
-            stack.pop()
-            found += current.elements
-    return found
+        given.elements = inherited_elements(original)
+        given.provides = original.provides
+        value = self._override_value(self._standing[given], original.declaration, mapped=bool(given.elements))
+        given.given = lambda path: value
+        check_stand_in(given, original, value)
+        if given.elements:
+            given.constants["__mapped__"] = True

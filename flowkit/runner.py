@@ -21,7 +21,7 @@ from flowkit.executors.coroutines import EventLoop
 from flowkit.graph import Axis, BoundResource, BoundTask, Graph
 from flowkit.hookspecs import Again, Kept, Known, Later, Stale
 from flowkit.inputs import Gatherer, Inputs
-from flowkit.lifetimes import Lifetimes
+from flowkit.lifetimes import Lifetimes, leak
 from flowkit.plugins import Plugins
 from flowkit.reports import Attempt, NodeReport, RunInfo, RunReport, TeardownReport
 from flowkit.scheduler import Node, Scheduler
@@ -421,8 +421,9 @@ class Runner:
 
     def _succeeded(self, attempt: Attempt, node: Node, now: float) -> None:
         self.values[node] = attempt.value
-        attempt.value = None
-        attempt.arguments = None
+        if node.task.resources and (note := leak(node.task, attempt)) and note not in self.report.notes:
+            self.report.notes.append(note)
+        attempt.value = attempt.arguments = None
         word, kept = "ran", attempt.kept
         if kept is not None:
             if kept.same:
@@ -434,8 +435,7 @@ class Runner:
         if self._attempt_ended is not None:
             self._attempt_ended(attempt)
         reason = self._reasons.pop(node, "") if self._reasons else ""
-        before = self._tries.pop(node, None) if self._tries else None
-        tries = (attempt,) if before is None else (*before, attempt)
+        tries = (*self._tries.pop(node, ()), attempt) if self._tries else (attempt,)
         report = NodeReport(node, word, reason, tries)
         if kept is not None:
             report.key = kept.key

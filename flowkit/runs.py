@@ -94,8 +94,11 @@ class Run:
             if node is None:
                 raise LookupError(f"{name!r} did not run")
             return self._value(node, part)
-        nodes = [n for n in self._runner.machine.nodes(task) if n.state is not State.SKIPPED]
-        for each in nodes:
+        nodes = list(self._runner.machine.nodes(task))
+        if len(nodes) == 1 and _is_whole(nodes[0]):
+            return self._value(nodes[0], part)
+        nodes = [n for n in nodes if n.state is not State.SKIPPED]
+        for each in sorted(nodes, key=lambda n: n.state is not State.FAILED):  # a failure tells more than what it held up
             if not each.succeeded:
                 self._value(each, part)
         ids = [n.id[len(task.name) + 1 : -1] for n in nodes]
@@ -129,7 +132,7 @@ class _Outcomes(Mapping[str, Any]):
         if node is not None:
             return self._outcome(node)
         nodes = list(machine.nodes(task))
-        if task.axes:
+        if task.axes and not (len(nodes) == 1 and _is_whole(nodes[0])):
             return {n.id[len(task.name) + 1 : -1]: self._outcome(n) for n in nodes}
         return self._outcome(nodes[0]) if nodes else Skipped("not run")
 
@@ -142,6 +145,11 @@ class _Outcomes(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._tasks)
+
+
+def _is_whole(node: Node) -> bool:
+    """Whether a node of a mapped task stands for all of it, as its source gave no list (ruling C14)."""
+    return not node.coords
 
 
 def check_exact(selection: Selection, runner: Runner) -> None:

@@ -68,7 +68,7 @@ def choose(
             selection.elements[task] = frozenset(ids).__contains__
     selection.targets = [t for t in chosen if not t.is_fallback or t in selection.exact]
     if keyword:
-        _by_keyword(selection, parse(keyword, "-k"))
+        _by_keyword(selection, parse(keyword, "-k"), whole=not re.search(r"\bnot\b", keyword))
     if tags:
         wanted = parse(tags, "-m")
         selection.targets = [t for t in selection.targets if _matches_tags(wanted, t)]
@@ -106,14 +106,17 @@ def _below(task: BoundTask, users: dict[BoundTask, list[BoundTask]]) -> list[Bou
     return list(found)
 
 
-def _by_keyword(selection: Selection, wanted: Predicate) -> None:
-    """Keep tasks whose name or tags match; of other mapped tasks, the elements whose id does."""
+def _by_keyword(selection: Selection, wanted: Predicate, *, whole: bool) -> None:
+    """Keep tasks whose name or tags match; of other mapped tasks, the elements whose id does.
+
+    ``whole`` says that a match of the name is one of every element, whose id only adds words: so it is without a ``not``.
+    """
     kept = []
     for task in selection.targets:
         words = (task.name, *task.tags)
         if task.axes:
             before = selection.elements.get(task)
-            if _contains(wanted, words) and not any(c in "[]" for w in words for c in w) and before is None:
+            if whole and _contains(wanted, words) and not any(c in "[]" for w in words for c in w) and before is None:
                 kept.append(task)
                 continue
             kept.append(task)

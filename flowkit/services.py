@@ -46,6 +46,10 @@ class Before(Protocol):
         """Return how many elements a mapped task (its key) had the last time; 0 if nobody knows."""
 
 
+class Remembered(Before, Protocol):
+    """The same, as kept results tell it: of every node that ever ended well, not of the last runs alone."""
+
+
 Durations = Before
 
 

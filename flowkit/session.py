@@ -83,7 +83,7 @@ class Session:
         out: Where a report for people goes, or None.
         command: What the user typed.
         scheduled_at: The time the run is for.
-        collected, selected: How many tasks there are, and how many of them are to run.
+        collected, selected: How many tasks could be targets, and how many of them are.
     """
 
     def __init__(
@@ -159,6 +159,9 @@ class Session:
                     )
                 )
             self.flags[name] = value
+        for flag in known:
+            if flag.multiple:
+                self.flags[flag.keyword] = _several(self.flags[flag.keyword], flag.optional)
         declared_settings = [o for _, options in self.plugins.all("flowkit_settings") for o in options]
         errors += self.settings.check(declared_settings)
         try:
@@ -423,7 +426,8 @@ class Session:
         assert self.graph is not None  # collected before
         selection = self.select()
         graph = self.graph.restricted(selection.targets)
-        self.selected = len([t for t in graph.tasks if t.given is None])
+        come_along = {t for t in graph.tasks if t.is_fallback}
+        self.selected = sum(t in graph.targets or t in come_along for _, _, own in self._flows for t in own)
         values = self.settle(graph, params)
         cut = axis_filters(graph, selection)
         wants = element_wants(graph, selection)
@@ -553,6 +557,13 @@ def _listed(value: object) -> list[str]:
     if not value:
         return []
     return [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]  # a list or tuple
+
+
+def _several(value: object, alone: str | None) -> tuple[str, ...]:
+    """Return the values of a flag that may be given several times; ``True`` is the flag alone."""
+    if value is True:
+        return () if alone is None else (alone,)
+    return tuple(_listed(value))
 
 
 def _raise_all(errors: Sequence[UsageError]) -> None:

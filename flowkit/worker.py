@@ -18,6 +18,7 @@ from flowkit.errors import (
     SkipRequested,
     TaskFailed,
     TaskTimeout,
+    a_kind,
 )
 from flowkit.executors.interrupts import Interrupt
 from flowkit.lifetimes import Await, Lifetimes, Live, SetupFailed
@@ -262,7 +263,7 @@ def _check_provided(attempt: Attempt) -> None:
     except TypeError:
         lacking, known = [], False
     if not known or not hasattr(value, "keys"):
-        raise TypeError(f"provides {', '.join(names)}: return a tuple or a mapping, not a {type(value).__name__}")
+        raise TypeError(f"provides {', '.join(names)}: return a tuple or a mapping, not {a_kind(value)}")
     if lacking:
         raise TypeError(f"provides {', '.join(lacking)}, but the mapping it returned lacks that")
 

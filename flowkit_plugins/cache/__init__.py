@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowkit.durations import seconds
 from flowkit.hookspecs import Flag, Option, hookimpl
-from flowkit.services import Before, Results
+from flowkit.services import Before, Remembered, Results
 from flowkit_plugins.cache.policy import ON, Cache, read
 from flowkit_plugins.cache.sizes import size
 
@@ -88,7 +88,7 @@ def flowkit_run_options() -> Sequence[Flag]:
             multiple=True,
             optional="",
             metavar="[TASK…]",
-            help="Run these tasks again (all, if none is named), and keep what they give.",
+            help="Run these tasks again (all targets, if none is named), and keep what they give.",
         ),
     ]
 
@@ -175,6 +175,7 @@ def flowkit_configure(session: Session) -> None:
     session.services[Results] = Stored(storage)
     session.services[Storage] = storage
     session.services[Reuse] = reuse
+    session.services[Remembered] = storage
     session.services.setdefault(Before, storage)
     session.plugins.register(reuse, "cache:reuse")
 

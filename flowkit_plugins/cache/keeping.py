@@ -34,7 +34,7 @@ class Keeping:
         storage: Where traces and values are.
         root: The project's root: paths inside count by their name relative to it.
         clock: The run's clock.
-        refresh: Names of tasks that run again; an empty set means all; None means none.
+        refresh: Names of tasks that run again; an empty set means all targets; None means none.
         with_environment: Whether installed versions count.
         digest_hook: Asked for the content of values of unknown types.
         services: What other plugins offer.

@@ -8,7 +8,8 @@ from typing import Any
 
 from flowkit.digests import FileMemory
 from flowkit.durations import words
-from flowkit.graph import BoundTask
+from flowkit.errors import OptionError, UsageError, did_you_mean, listing
+from flowkit.graph import BoundTask, Graph
 from flowkit.hookspecs import Known as KnownNode
 from flowkit.hookspecs import Later, Stale, hookimpl
 from flowkit.inputs import Inputs
@@ -29,6 +30,19 @@ class Reuse(Keeping):
     """Answers ``flowkit_node_lookup`` and keeps what was computed."""
 
     # Around the run
+
+    @hookimpl
+    def flowkit_collected(self, graph: Graph) -> Sequence[UsageError]:
+        """Say which names of ``--refresh`` lead nowhere."""
+        known = {t.name for t in graph.tasks if t.given is None}
+        return [
+            OptionError(
+                f"--refresh {name}: there is no such task",
+                known=f"tasks: {listing(known)}",
+                remedy=did_you_mean(name, known, "Name a task of the flow, without its file and element."),
+            )
+            for name in sorted((self._refresh or frozenset()) - known)
+        ]
 
     @hookimpl
     def flowkit_plan_started(self, run: RunInfo) -> None:
@@ -60,6 +74,15 @@ class Reuse(Keeping):
         self._rights.close()  # not before: what is not on disk is not there for others
         report.notes.extend([*self._notes, *self._storage.warnings])
 
+    def _again(self, task: BoundTask) -> bool:
+        """Whether ``--refresh`` means it: it is named; or nothing is, and it is a target or comes from elsewhere."""
+        if self._refresh is None or self._refresh:
+            return self._refresh is not None and task.name in self._refresh
+        assert self._run is not None  # the run began before
+        if task in self._run.graph.targets or task.is_fallback or task.declaration is None:
+            return True
+        return task.declaration.namespace.get("__file__") != task.flow.file  # only what is at home can be a target
+
     # Look-up
 
     @hookimpl
@@ -73,8 +96,7 @@ class Reuse(Keeping):
             key, counted = self.keys.key(node, inputs, plan)
         except Uncertain as error:
             return Stale(reason=str(error))
-        refresh = self._refresh is not None and (not self._refresh or task.name in self._refresh)
-        if refresh and key not in self._made:  # an equal element may have been refreshed before
+        if self._again(task) and key not in self._made:  # an equal element may have been refreshed before
             waits = self._rights.claim(node, key)
             if waits is not None:
                 return waits
@@ -146,7 +168,7 @@ class Reuse(Keeping):
             private = continued.note(node, *self.keys.key(node, inputs, plan))
         except Uncertain:
             return Stale(reason=plan.never)
-        if self._refresh is not None and (not self._refresh or task.name in self._refresh):
+        if self._again(task):
             return Stale(reason="refreshed")
         trace = continued.lookup(node, private)
         if trace is None:

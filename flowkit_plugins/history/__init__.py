@@ -111,7 +111,7 @@ class _Session:
     """What of the history takes part in one session."""
 
     def __init__(self, session: Session) -> None:
-        from flowkit.services import Before, Continuation, Needs, Typical
+        from flowkit.services import Before, Continuation, Needs, Remembered, Typical
         from flowkit_plugins.history.before import Durations
         from flowkit_plugins.history.reading import History
         from flowkit_plugins.history.recorder import Recorder
@@ -142,7 +142,7 @@ class _Session:
 
             session.executor_name = "inline"
             session.plugins.register(Debugger(session), "history:debugger")
-        durations = Durations(History(file), session.services.get(Before))
+        durations = Durations(History(file), lambda: session.services.get(Remembered))
         session.services[Before] = session.services[Typical] = durations
         self._durations = durations
         if not flags.get("no_history"):

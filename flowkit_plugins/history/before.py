@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from flowkit.services import Before
 from flowkit_plugins.history.reading import History, HistoryError
@@ -18,10 +18,10 @@ class Durations:
 
     Args:
         history: Where runs are.
-        otherwise: Asked for what no run knows, or None.
+        otherwise: Returns who is asked for what no run knows, or None. Called late: other plugins get ready after this one.
     """
 
-    def __init__(self, history: History, otherwise: Before | None) -> None:
+    def __init__(self, history: History, otherwise: Callable[[], Before | None]) -> None:
         self._history = history
         self._otherwise = otherwise
         self._took: dict[str, float] | None = None
@@ -39,15 +39,17 @@ class Durations:
     def took(self, node: str) -> float | None:
         """Return the seconds a node (full id) took the last time it ran; None if nobody knows."""
         found = self._all().get(node)
-        if found is None and self._otherwise is not None:
-            return self._otherwise.took(node)
+        if found is None and (otherwise := self._otherwise()) is not None:
+            return otherwise.took(node)
         return found
 
     def count(self, task: str) -> int:
         """Return how many elements a mapped task (its key) had the last time; 0 if nobody knows."""
         self._all()
         found = self._elements.get(task, 0)
-        return self._otherwise.count(task) if not found and self._otherwise is not None else found
+        if not found and (otherwise := self._otherwise()) is not None:
+            return otherwise.count(task)
+        return found
 
     def typical(self, task: str) -> float | None:
         """Return the seconds a node of a task (its key) took the last time, on average; None if nobody knows."""
@@ -70,7 +72,7 @@ class Durations:
     def _read(self, flow: str) -> None:
         assert self._took is not None  # the caller made it
         before: int | None = None
-        for number in range(RUNS):
+        for _ in range(RUNS):
             run = self._history.latest(flow, before)
             if run is not None and run.id == self._own:
                 run = self._history.latest(flow, run.number)
@@ -78,15 +80,17 @@ class Durations:
                 return
             before = run.number
             missing = 0
+            elements: dict[str, int] = {}
             for end in self._history.nodes(run):
-                if number == 0 and end.node.endswith("]"):
+                if end.node.endswith("]"):
                     task = end.node.partition("[")[0]
-                    self._elements[task] = self._elements.get(task, 0) + 1
+                    elements[task] = elements.get(task, 0) + 1
                 took = end.took
                 if took is None:
                     missing += 1
                 else:
                     self._took.setdefault(end.node, took)
+            self._elements = elements | self._elements
             if not missing and run.status == "ok":
                 return
 

@@ -468,3 +468,13 @@ def test_every_error_of_the_declaration_words_is_a_flow_error(flow):
     for source in ("@task(name=3)", "@task(each=3)", "@task(needs=3)", "@task(provides=3)", "@task(trigger=3)", "@task(tags=3)"):
         with pytest.raises(flowkit.FlowError):
             flow(f"\n{source}\ndef t(): pass\n").run()
+
+
+def test_a_resource_of_the_name_of_the_only_task_is_told_once(flow, project):
+    flow("""
+        @task
+        def a(): Path("ran").touch()
+        @resource
+        def a(): return 1
+    """)
+    assert "two definitions of 'a'" in refused(project, "run", "m.py")

@@ -207,6 +207,20 @@ def test_a_selection_is_counted(flow, project):
     assert "collected 2 tasks, 1 selected" in project.flowkit("run", "m.py::raw").out
 
 
+def test_what_comes_along_with_a_target_is_not_counted_as_selected(flow, project):
+    project.write("flowconf.py", "from flowkit import task\n@task\ndef above(): return 1\n")
+    flow("""
+        @task
+        def a(above): return 1
+        @task(fallback="spare")
+        def b(a): return 1
+        @task
+        def spare(): return 1
+    """)
+    assert "collected 3 tasks, 1 selected" in project.flowkit("run", "m.py::a").out
+    assert "collected 3 tasks\n" in project.flowkit("run", "m.py").out
+
+
 def test_every_way_to_end_has_its_letter(flow, project):
     flow("""
         import time
@@ -590,3 +604,35 @@ def test_the_console_script_is_there():
     script = os.path.join(os.path.dirname(sys.executable), "flowkit")
     done = subprocess.run([script, "--version"], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("flowkit ")
+
+
+def test_a_plan_knows_the_last_time_of_what_was_not_in_the_last_run(flow, project):
+    flow("""
+        @task
+        def src(n: int = 2): return list(range(n))
+        @task(each={"x": "src"})
+        def m(x): return x
+        @task
+        def other(): return 1
+    """)
+    for words in (["m.py"], ["m.py::other"], ["m.py::other"], ["m.py::other"], ["m.py::other"]):
+        project.flowkit("run", *words)
+    planned = project.flowkit("plan", "m.py", "-P", "n=3").out
+    assert "known after `src`; 2 the last time" in planned
+    assert re.search(r"src .*the last time\)", planned)
+
+
+def test_plan_v_says_which_kind_of_timeout_each_node_has(flow, project):
+    flow("""
+        @task(timeout="1s")
+        def plain(): return 1
+        @task(timeout="2m")
+        async def waits(): return 1
+        @task
+        def free(): return 1
+    """)
+    plain, waits, free, _ = project.flowkit("plan", "m.py", "-v").out.splitlines()
+    assert "timeout 1s, soft: interrupted" in plain.replace("1.00s", "1s")
+    assert "soft: cancelled" in waits
+    assert "timeout" not in free
+    assert "timeout" not in project.flowkit("plan", "m.py").out

@@ -5,7 +5,7 @@ import time
 import pytest
 
 import flowkit
-from flowkit import Collected
+from flowkit import Collected, Skipped
 
 STATIONS = """
     @task
@@ -775,3 +775,114 @@ def test_an_override_of_a_mapped_task_typed_as_text_is_read_as_a_list_of_its_res
 def test_an_override_of_a_follower_by_a_list_stands_for_its_elements(flow):
     f = weather(flow)
     assert f.value("report", override={"mean": [1, 2]}) == [("LHR", 1), ("BUD", 2)]
+
+
+def test_an_override_of_a_mapped_task_by_a_list_goes_by_position_whatever_was_selected(flow):
+    f = weather(flow)
+    assert f.run("::readings[BUD]", override={"stations": ["LHR", "BUD"]}).ok
+    run = f.run("::mean[BUD]", override={"readings": [1, 2]})
+    assert run["mean[BUD]"] == 20
+
+
+def test_an_override_by_a_mapping_with_an_element_too_many_fails_the_run(flow):
+    run = weather(flow).run(override={"readings": {"LHR": 1, "BUD": 2, "CDG": 3}})
+    assert "3 elements, and the task 2" in str([n.error for n in run.report.nodes])
+
+
+def test_an_override_over_two_axes_by_a_list_goes_by_the_order_of_their_ids(flow):
+    f = flow("""
+        @task(each={"a": [1, 2], "b": ["x", "y"]})
+        def m(a, b): return 0
+        @task
+        def c(m: Collected[int]): return dict(m.items())
+    """)
+    assert f.value("c", override={"m": [1, 2, 3, 4]}) == {"1-x": 1, "1-y": 2, "2-x": 3, "2-y": 4}
+    assert not f.run(override={"m": [1, 2, 3, 4, 5]}).ok
+
+
+NESTED = """
+    @task
+    def lists(): return [[1], [2, 3]]
+    @task(each={"l": "lists"})
+    def outer(l): return l
+    @task(each={"e": "outer"})
+    def inner(e): return e
+    @task
+    def c(inner: Collected[int]): return dict(inner.items())
+"""
+
+
+def test_an_override_of_nested_elements_goes_by_ids_and_a_list_is_refused(flow):
+    assert flow(NESTED).value("c", override={"inner": {"0-1": 10, "1-2": 20, "1-3": 30}}) == {
+        "0-1": 10,
+        "1-2": 20,
+        "1-3": 30,
+    }
+    with pytest.raises(flowkit.FlowError, match="dict by id"):
+        flow(NESTED).run(override={"inner": [10, 20, 30]})
+
+
+def test_an_override_of_a_follower_typed_as_text_is_read_as_a_list_of_its_results(flow, project):
+    flow("""
+        @task(each={"x": [1, 2]})
+        def m(x): return x
+        @task
+        def follower(m) -> float: return m
+        @task
+        def c(follower: Collected[float]): Path("x").write_text(repr(list(follower)))
+    """)
+    assert project.flowkit("run", "m.py", "-O", "follower=[3, 4]").exit_code == 0
+    assert project.read("x") == "[3.0, 4.0]"
+
+
+@pytest.mark.parametrize("value", [(8, 9), {"train": 8, "test": 9}])
+def test_an_override_of_a_task_that_provides_is_taken_apart(flow, value):
+    f = flow("""
+        @task(provides=["train", "test"])
+        def split(): return 1, 2
+        @task
+        def t(test): return test
+    """)
+    assert f.value("t", override={"split": value}) == 9
+    with pytest.raises(flowkit.FlowError, match="train, test"):
+        f.run(override={"split": (1, 2, 3)})
+    with pytest.raises(flowkit.FlowError, match="lacks test"):
+        f.run(override={"split": {"train": 1}})
+
+
+def test_the_elements_of_what_is_overridden_are_taken_apart_too(flow):
+    f = flow("""
+        @task(provides=["a", "b"], each={"x": [1, 2]})
+        def m(x): return x, x
+        @task
+        def c(b: Collected[int]): return list(b)
+    """)
+    assert f.value("c", override={"m": [(1, 2), (3, 4)]}) == [2, 4]
+
+
+def test_a_value_of_a_mapped_task_raises_the_first_failure_rather_than_what_it_held_up(flow):
+    run = flow("""
+        @task(each={"x": [1, 2, 3]})
+        def above(x):
+            if x == 1: raise KeyError(x)
+            return x
+        @task
+        def m(above):
+            if above == 3: raise ValueError(above)
+            return above
+    """).run()
+    with pytest.raises(ValueError, match="3"):
+        run["m"]
+
+
+def test_a_mapped_task_whose_source_was_skipped_did_not_run(flow):
+    run = flow("""
+        @task
+        def src(): skip("closed")
+        @task(each={"x": "src"})
+        def m(x): return x
+    """).run()
+    with pytest.raises(LookupError, match="closed"):
+        run["m"]
+    assert isinstance(run.outcomes["m"], Skipped)
+    assert "closed" in run.outcomes["m"].reason

@@ -655,3 +655,20 @@ def test_many_tasks_in_one_module_are_bound_quickly_and_without_recursion(projec
     chain = "".join(f"@task\ndef t{i}(t{i - 1}): return t{i - 1} + 1\n" for i in range(1, 3000))
     project.write("m.py", "from flowkit import task\n@task\ndef t0(): return 0\n" + chain)
     assert project.run("m.py", executor="inline")["t2999"] == 2999
+
+
+@pytest.mark.parametrize(
+    "override", ["limit=many", "limit=nowhere.py::x", "limit=m.py::nothing", "days=[1, [2]]"], ids=lambda text: text
+)
+def test_an_override_that_cannot_be_had_is_told_as_it_was_typed(flow, project, override):
+    flow("""
+        @task
+        def limit() -> int: return 1
+        @task
+        def days() -> list[str]: return []
+        @task
+        def t(limit, days): pass
+    """)
+    ended = project.flowkit("run", "m.py", "-O", override)
+    assert ended.exit_code == 4
+    assert f"-O {override}" in ended.err

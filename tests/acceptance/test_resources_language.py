@@ -570,3 +570,17 @@ def test_a_resource_called_directly_is_the_same_function():
         yield dsn
 
     assert next(db("y")) == "y"
+
+
+def test_a_task_that_returns_its_resource_is_warned_of(flow):
+    f = flow("""
+        class Connection: pass
+        @resource
+        def db(): return Connection()
+        @task
+        def leaks(db): return db
+        @task
+        def wraps(db): return str(db)
+    """)
+    (note,) = [n for n in f.run().report.notes if "torn down" in n]
+    assert "`leaks` returns the resource `db`" in note

@@ -221,6 +221,63 @@ def test_an_expression_that_cannot_be_read_is_an_error(flow, keywords):
         flow(FLOW).run(**keywords)
 
 
+THREE = """
+    @task
+    def a(): return 1
+    @task
+    def b(a): return a
+    @task
+    def c(b): return b
+"""
+
+
+def test_refresh_as_a_flag_alone_runs_every_task_again(flow):
+    f = flow(THREE)
+    f.run()
+    assert f.words(refresh=True) == {"a": "same", "b": "same", "c": "same"}
+    assert f.words(refresh=False) == {"a": "cached", "b": "cached", "c": "cached"}
+
+
+def test_one_name_will_do_where_a_flag_takes_several(flow):
+    f = flow(THREE)
+    f.run()
+    assert f.words(refresh="b") == {"a": "cached", "b": "same", "c": "cached"}
+
+
+def test_refresh_alone_means_the_targets_which_a_plus_widens(flow):
+    f = flow(THREE)
+    f.run()
+    assert f.words("::c", refresh=True) == {"a": "cached", "b": "cached", "c": "same"}
+    assert set(f.words("::+c", refresh=True).values()) == {"same"}
+
+
+def test_refresh_alone_includes_what_is_defined_elsewhere(flow, project):
+    project.write("flowconf.py", "from flowkit import task\n@task\ndef above(): return 1\n")
+    f = flow("""
+        @task
+        def a(above): return above
+    """)
+    f.run()
+    assert set(f.words(refresh=True).values()) == {"same"}
+
+
+def test_an_unknown_name_to_refresh_is_an_error_with_the_nearest(flow):
+    with pytest.raises(flowkit.FlowError, match="Did you mean 'clean'"):
+        flow("""
+            @task
+            def clean(): return 1
+        """).run(refresh=["claen"])
+
+
+def test_a_keyword_with_not_leaves_out_elements(flow):
+    f = flow("""
+        @task(each={"x": ["mon", "tue"]})
+        def m(x): return x
+    """)
+    assert f.words(k="m and not mon") == {"m[tue]": "ran"}
+    assert f.words(k="not tue") == {"m[mon]": "ran"}
+
+
 def test_params_must_be_a_mapping_or_a_file(flow):
     with pytest.raises(flowkit.FlowError):
         flow(FLOW).run(params="gone.json")
