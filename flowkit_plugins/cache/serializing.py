@@ -15,7 +15,6 @@ changed in place is changed in memory alone, just as a fresh one is.
 
 from __future__ import annotations
 
-import io
 import pickle
 import struct
 import sys
@@ -32,7 +31,7 @@ MAGIC = b"FKB"
 VERSION = 1
 PROTOCOL = 5
 ALIGNMENT = 64
-PICKLE, CLOUDPICKLE = 0, 1
+PICKLE = 0
 CRC32, XXH3 = 0, 1
 CODECS = ("", "zlib", "zstd", "lz4")
 
@@ -83,32 +82,29 @@ class Layout:
     buffers: list[memoryview] = field(default_factory=list)
 
 
-def dump(
-    value: object, *, compression: str | None = None, allow_cloudpickle: bool = True
-) -> Dumped:
+def dump(value: object, *, compression: str | None = None) -> Dumped:
     """Return ``value`` in bytes; its large buffers are referred to, not copied.
+
+    A function or class that pickle cannot find by name is refused. To take along its byte-code
+    would be possible, but another Python would run that as if it were its own, and Python's version
+    is in no key.
 
     Args:
         value: Anything that pickles.
         compression: ``"zlib"``, ``"zstd"`` or ``"lz4"``, for pieces of 32 kB and more.
-        allow_cloudpickle: Try cloudpickle on what pickle refuses (local functions and classes).
 
     Raises:
         Unstorable: It does not pickle. Names the attribute path that refused.
     """
-    serializer = PICKLE
     buffers: list[pickle.PickleBuffer] = []
     try:
         stream = pickle.dumps(value, PROTOCOL, buffer_callback=buffers.append)
     except Exception as error:  # pickling calls user code (__reduce__, __getstate__)
-        if not allow_cloudpickle:
-            raise _unstorable(value, error, _pickles) from error
-        serializer = CLOUDPICKLE
-        buffers.clear()
-        stream = _cloudpickle(value, buffers)
+        cause, path = failing_path(value, error, _pickles)
+        raise Unstorable(cause, path=path) from error
     if not buffers and not compression:
-        return Dumped(_plain_header(serializer, len(stream)), stream)
-    return _assemble(serializer, stream, _raw(buffers), CODECS.index(compression or ""))
+        return Dumped(_plain_header(PICKLE, len(stream)), stream)
+    return _assemble(PICKLE, stream, _raw(buffers), CODECS.index(compression or ""))
 
 
 def parse(data: memoryview, *, offset: int = 0) -> Layout:
@@ -213,41 +209,6 @@ def _inside(item: Any) -> list[Any] | tuple[Any, ...]:
 
 def _may_hold(kind: type, array: type) -> bool:
     return issubclass(kind, (array, list, tuple, dict)) or hasattr(kind, "__dataclass_fields__")
-
-
-def _cloudpickle(value: object, buffers: list[pickle.PickleBuffer]) -> bytes:
-    """Pickle by value what cannot be pickled by name."""
-    import cloudpickle  # most values do without it
-
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped
-        def reducer_override(self, obj: object) -> Any:
-            # cloudpickle would turn these into something else (a StringIO, bytes): warm would
-            # no longer equal cold.
-            if isinstance(obj, (io.IOBase, memoryview)):
-                raise TypeError(f"cannot pickle {type(obj).__qualname__!r} object")
-            return super().reducer_override(obj)
-
-    def encode(part: object, callback: Callable[[pickle.PickleBuffer], object] | None) -> bytes:
-        sink = io.BytesIO()
-        Pickler(sink, protocol=PROTOCOL, buffer_callback=callback).dump(part)
-        return sink.getvalue()
-
-    def encodes(part: object) -> bool:
-        try:
-            encode(part, None)
-        except Exception:
-            return False
-        return True
-
-    try:
-        return encode(value, buffers.append)
-    except Exception as error:
-        raise _unstorable(value, error, encodes) from error
-
-
-def _unstorable(value: object, error: Exception, encodes: Callable[[object], bool]) -> Unstorable:
-    cause, path = failing_path(value, error, encodes)
-    return Unstorable(cause, path=path)
 
 
 def _pickles(part: object) -> bool:

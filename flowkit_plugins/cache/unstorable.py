@@ -21,7 +21,7 @@ def failing_path(
         encodes: Whether a part pickles by itself. Called at most 500 times.
     """
     path = "value"
-    if isinstance(error, RecursionError) or "recursion" in str(error):  # cloudpickle rewords it
+    if isinstance(error, RecursionError) or "recursion" in str(error):
         return "nested too deeply to pickle", path
     left = _MOST_TRIES
     for _depth in range(_DEEPEST):
@@ -35,10 +35,13 @@ def failing_path(
             break
         path += found[0]
         value = found[1]
-    return _sentence(error), path
+    return _sentence(value, error), path
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(value: object, error: Exception) -> str:
+    if isinstance(value, (FunctionType, type)):
+        kind = "class" if isinstance(value, type) else "function"
+        return f"cannot pickle the {kind} {value.__qualname__!r}, which is not found by that name"
     text = str(error) or type(error).__name__
     return text[:1].lower() + text[1:].splitlines()[0] if text[1:] else text
 
