@@ -124,7 +124,7 @@ def mark(kept: Kept, policy: Policy, needed: Iterable[str], now: float) -> Marke
     count: Counter[str] = Counter()
     for trace in newest_first:
         if trace.key in safe:
-            count[trace.node] += 1
+            count[trace.node] += not _lost(trace, kept.sizes)  # without its value it is no result
         elif _lost(trace, kept.sizes) or _unused(trace, policy, now):
             going.add(trace.key)
         else:

@@ -554,6 +554,13 @@ def test_a_record_whose_value_is_lost_goes_unless_it_is_young():
     assert gone(Kept((lost, young), {})) == {"lost"}
 
 
+def test_a_record_whose_value_is_lost_is_none_of_the_last_results():
+    """Found by the machine: the young record that stayed took the place of the last good one."""
+    good, lost = a_trace("good", days=2), a_trace("lost", days=0.01)
+    kept = kept_of(good)
+    assert gone(Kept((good, lost), kept.sizes), Policy(keep_last=1)) == set()
+
+
 def test_rows_of_another_version_of_flowkit_stay():
     kept = replace_foreign(kept_of(**{"v-a": 10, "v-b": 10}), "v-a")
     assert mark(kept, Policy(), (), NOW).rows == {"v-b"}
@@ -611,6 +618,9 @@ def test_a_used_result_is_not_old(kept):
 def test_gc_keeps_the_store_below_its_size(kept):
     kept.write("flowkit.toml", "[cache]\nmax_size = '100kB'\n")
     make_old(kept)
+    records = traces(kept)  # whichever thread came first: this one was unused for longest
+    records.commit([t._replace(used=t.used - 1) for t in records.everything() if t.node == "m.py::large"])
+    records.close()
     out = said(kept, "gc")
     assert "m.py::large" in out
     assert words_of(kept.run("m.py::text"))["text"] == "cached"
