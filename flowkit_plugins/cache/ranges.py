@@ -117,9 +117,11 @@ class Ranges:
 
     def committed(self) -> None:
         """Tell all runs that results are on disk now; before their keys are released."""
-        page = self._page
-        if page is not None:
-            page[:_STAMP] = os.urandom(_STAMP)
+        if self._page is not None:
+            try:
+                os.pwrite(self._descriptor, os.urandom(_STAMP), 0)
+            except OSError:  # others may then compute what is there
+                pass
 
     def stamp(self) -> bytes | None:
         """Return what changes with each :meth:`committed` of any run; None where nobody can tell.
@@ -165,8 +167,8 @@ class Ranges:
                 try:
                     self._descriptor = os.open(path, flags, 0o600)
                     self._page = _mapped(path)
-                except (OSError, ValueError) as error:
-                    raise store_error(OSError(*error.args), self._directory) from error
+                except OSError as error:
+                    raise store_error(error, self._directory) from error
             self._presence = presence
 
     def _forget(self) -> None:
@@ -177,16 +179,21 @@ class Ranges:
             os.close(descriptor)
 
 
-def _mapped(path: Path) -> mmap.mmap:
-    """Return the first page of a file as memory that all processes share.
+def _mapped(path: Path) -> mmap.mmap | None:
+    """Return the first page of a file as memory that all processes share, to read; None if it cannot be had.
 
     Opened anew: a map keeps its descriptor open, and one that holds locks must close with its run.
+    What is read must have been written before, and is written by calls alone: where the disk is
+    full, to touch a page that has no place on it ends the process.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        if os.fstat(descriptor).st_size < mmap.PAGESIZE:
-            os.ftruncate(descriptor, mmap.PAGESIZE)
-        return mmap.mmap(descriptor, mmap.PAGESIZE)
+        missing = os.fstat(descriptor).st_size < mmap.PAGESIZE
+        if missing and os.pwrite(descriptor, bytes(mmap.PAGESIZE), 0) < mmap.PAGESIZE:
+            return None
+        return mmap.mmap(descriptor, mmap.PAGESIZE, prot=mmap.PROT_READ)
+    except (OSError, ValueError):
+        return None
     finally:
         os.close(descriptor)
 

@@ -199,6 +199,16 @@ def test_a_full_disk_is_one_warning(flow):
         assert "3 ran" in said
 
 
+@pytest.mark.parametrize("left", [0, 1, 2, 5, 12])
+def test_a_disk_with_some_pages_left_ends_no_process(flow, left):
+    flow.write(FLOW)
+    with mounted(flow.root / ".flowkit", "size=256k"):
+        with contextlib.suppress(OSError), (flow.root / ".flowkit" / "filler").open("wb", buffering=0) as filler:
+            filler.write(bytes(4096 * (64 - left)))
+        said = run(flow)  # it ends well: the exit code is looked at there
+        assert "3 ran" in said
+
+
 def test_a_disk_that_fills_up_during_the_run_loses_no_value(flow):
     flow.write("""
         @task(each={"i": list(range(12))})
