@@ -225,11 +225,12 @@ class Gatherer:
 
     def stand_in(self, node: Node, values: object) -> object:
         """Return the element for a node of a mapped task that a given list or dict stands in for."""
+        assert isinstance(values, (Mapping, list, tuple, Collected)), "binding refuses anything else"
         name = node.task.name
         lengths = [len(axis.pieces[()].ids or ()) for axis, _, _ in self._machine.states[node.task].sources if not axis.axis.parents]
         flat = len(lengths) == len(node.coords)
-        if flat and len(values) > math.prod(lengths):  # type: ignore[arg-type]  # a list or a mapping, as binding saw to
-            raise IndexError(f"the override of {name!r} has {len(values)} elements, and the task {math.prod(lengths)}")  # type: ignore[arg-type]
+        if flat and len(values) > math.prod(lengths):
+            raise IndexError(f"the override of {name!r} has {len(values)} elements, and the task {math.prod(lengths)}")
         if isinstance(values, Mapping):
             key = node.id[len(name) + 1 : -1]
             if key in values:
@@ -238,7 +239,6 @@ class Gatherer:
                 if str(other) == key:
                     return value
             raise KeyError(f"the override of {name!r} has no element {key!r}")
-        assert isinstance(values, (list, tuple, Collected)), "binding refuses anything else"
         assert flat, "binding refuses a list for nested axes"
         position = 0
         for index, length in zip(node.coords, lengths, strict=True):
