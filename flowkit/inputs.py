@@ -79,6 +79,8 @@ class Gatherer:
         self.values: dict[Node, object] = {}
         self.handles: dict[Node, Handle] = {}
         self._lists: dict[tuple[Node, str | None], Sequence[object]] = {}
+        self._lost: set[Node] = set()
+        self._begun_anew: set[Node] = set()
 
     def arguments(self, node: Node) -> tuple[dict[str, object], list[Node]]:
         """Return what to call a node with, and the nodes whose values are not at hand."""
@@ -270,9 +272,7 @@ class Gatherer:
     def lost(self, node: Node) -> dict[Node, str]:
         """Return the upstreams of a node whose stored values cannot be fetched, with why; forget those."""
         lost: dict[Node, str] = {}
-        ups = [n for _, nodes in self._machine.upstreams(node) for n in nodes]
-        ups += [source for source, _ in self._machine.element_sources(node)]
-        for up in dict.fromkeys(ups):
+        for up in self._ups(node):
             handle = self.value(up)
             if type(handle) is Handle:
                 try:
@@ -281,7 +281,24 @@ class Gatherer:
                     lost[up] = error.reason
                     self.values.pop(up, None)
                     self.handles.pop(up, None)
+        self._lost.update(lost)
         return lost
+
+    def mended(self, node: Node) -> bool:
+        """Whether another node found first that a value is lost which this one was to be called with.
+
+        Then it is there again, or will be. True once for each node: what fails again is something else.
+        """
+        if node in self._begun_anew or self._lost.isdisjoint(self._ups(node)):
+            return False
+        self._begun_anew.add(node)
+        return True
+
+    def _ups(self, node: Node) -> list[Node]:
+        """Return the nodes whose values a node is called with, the lists of its elements included."""
+        ups = [n for _, nodes in self._machine.upstreams(node) for n in nodes]
+        ups += [source for source, _ in self._machine.element_sources(node)]
+        return list(dict.fromkeys(ups))
 
 
 def chosen(machine: Scheduler, node: Node, edge: Edge, nodes: Sequence[Node]) -> list[tuple[str, Node]]:

@@ -460,7 +460,7 @@ class Runner:
     def _input_lost(self, attempt: Attempt, node: Node, now: float) -> None:
         """A stored value that the attempt needed is damaged: have those nodes computed again."""
         lost = self.gatherer.lost(node)
-        if lost:
+        if lost or self.gatherer.mended(node):
             self._reasons.update(lost)
             self._events.append(InputsMissing(now, node, tuple(lost)))
             return

@@ -171,6 +171,30 @@ def test_a_damaged_value_is_computed_again(flowrun, faults):
     assert again["report"] == {"rows": 4}
 
 
+def test_a_damaged_list_is_computed_again_once_for_all_elements_that_need_it(flowrun, faults):
+    """They start together and each finds the damage; the first has the list computed, and the others wait for that."""
+    source = {
+        "m.py": """
+            from flowkit import Collected, task
+
+            @task
+            def items(): return [1, 2, 3, 4]
+
+            @task(each={"item": "items"})
+            def twice(item: int): return item * 2
+
+            @task
+            def total(twice: Collected[int]): return sum(twice)
+        """
+    }
+    for schedule in ((), (1,) * 24, (7, 3, 1) * 8):
+        r = flowrun(source, faults=faults.unpicklable("twice").corrupt_blob("items"))
+        again = r.rerun(schedule=schedule)
+        assert again.exit_code == 0, again.states
+        assert again["total"] == 20
+        assert again.calls.count("items") == 1 and len(again.calls) == 5
+
+
 def test_ctrl_c_stops_the_run(flowrun, faults):
     r = flowrun(TEN, faults=faults.interrupt(at=3), workers=1)
     assert r.exit_code == 2
