@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,8 +80,8 @@ class Gatherer:
         self.values: dict[Node, object] = {}
         self.handles: dict[Node, Handle] = {}
         self._lists: dict[tuple[Node, str | None], Sequence[object]] = {}
-        self._lost: set[Node] = set()
-        self._begun_anew: set[Node] = set()
+        self._losses: Counter[Node] = Counter()
+        self._begun: dict[Node, int] = {}
 
     def arguments(self, node: Node) -> tuple[dict[str, object], list[Node]]:
         """Return what to call a node with, and the nodes whose values are not at hand."""
@@ -217,6 +218,8 @@ class Gatherer:
         items = self._lists.get((source, axis.part))
         if items is None:
             value: Any = self.value(source)
+            if value is _NONE:  # it was at hand when the node started, and another found it damaged since
+                raise ValueMissing("it is being computed again")
             value = value.get() if type(value) is Handle else value
             if axis.part is not None:
                 value = part_of(value, axis.part, source.task)
@@ -281,17 +284,18 @@ class Gatherer:
                     lost[up] = error.reason
                     self.values.pop(up, None)
                     self.handles.pop(up, None)
-        self._lost.update(lost)
+        self._losses.update(lost.keys())
         return lost
 
     def mended(self, node: Node) -> bool:
         """Whether another node found first that a value is lost which this one was to be called with.
 
-        Then it is there again, or will be. True once for each node: what fails again is something else.
+        Then it is there again, or will be. True once for each loss: what fails again is something else.
         """
-        if node in self._begun_anew or self._lost.isdisjoint(self._ups(node)):
+        losses = sum(self._losses[up] for up in self._ups(node))
+        if losses == self._begun.get(node, 0):
             return False
-        self._begun_anew.add(node)
+        self._begun[node] = losses
         return True
 
     def _ups(self, node: Node) -> list[Node]:
