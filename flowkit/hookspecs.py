@@ -286,6 +286,22 @@ def flowkit_node_lookup(node: Node, inputs: Inputs) -> Known | Stale | Later | N
     """
 
 
+@hookspec(firstresult=True)
+def flowkit_nodes_known(nodes: Sequence[Node], inputs: Callable[[Node], Inputs]) -> Mapping[Node, Known] | None:
+    """Say at once which of many nodes need not be called: most of a run that has little to do.
+
+    Called once, before anything starts, if the plugin is the only one that answers look-ups.
+
+    Args:
+        nodes: Nodes of tasks that are not mapped, upstream first.
+        inputs: Gives a node's inputs. Of its upstreams, only those that are in the answer have ended.
+
+    Returns:
+        Those whose values are known and at hand, in the order of ``nodes``, each with all that it
+        waits for. The others are looked up as usual, when they could start.
+    """
+
+
 @hookspec
 def flowkit_attempt_started(attempt: Attempt) -> None:
     """A node is about to be called. Called in the coordinating process, under the run's lock."""

@@ -201,6 +201,11 @@ class Plugins:
         """Whether anybody implements a hook."""
         return bool(getattr(self.manager.hook, hook).get_hookimpls())
 
+    def alone(self, hook: str, beside: str) -> bool:
+        """Whether one plugin alone implements ``hook``, and it (and nobody else) implements ``beside``."""
+        plugins = [i.plugin for name in (hook, beside) for i in getattr(self.manager.hook, name).get_hookimpls()]
+        return len(plugins) == 2 and plugins[0] is plugins[1]
+
     def caller(self, hook: str, first: bool = False) -> Callable[..., Any] | None:
         """Return a function that calls a hook with positional arguments; None if nobody implements it.
 

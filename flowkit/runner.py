@@ -19,13 +19,23 @@ from flowkit.executors import Executor
 from flowkit.executors.alarm import Alarm
 from flowkit.executors.coroutines import EventLoop
 from flowkit.graph import Axis, BoundResource, BoundTask, Graph
-from flowkit.hookspecs import Again, Kept, Known, Later, Stale
-from flowkit.inputs import Gatherer, Inputs
+from flowkit.hookspecs import Again, Kept
+from flowkit.inputs import Gatherer
 from flowkit.lifetimes import Lifetimes, leak
+from flowkit.lookups import Lookups
 from flowkit.plugins import Plugins
 from flowkit.reports import Attempt, NodeReport, RunInfo, RunReport, TeardownReport
 from flowkit.scheduler import Node, Scheduler
-from flowkit.scheduler.commands import Announce, Cancel, Expand, Finish, Release, Start, WakeAt
+from flowkit.scheduler.commands import (
+    Announce,
+    Cancel,
+    Expand,
+    Finish,
+    Release,
+    Start,
+    Take,
+    WakeAt,
+)
 from flowkit.scheduler.events import (
     AttemptStarted,
     Event,
@@ -36,6 +46,7 @@ from flowkit.scheduler.events import (
     NodePutBack,
     NodeSkipped,
     NodeSucceeded,
+    Recalled,
     RunStarted,
     StopRequested,
     Tick,
@@ -43,7 +54,7 @@ from flowkit.scheduler.events import (
 )
 from flowkit.tracebacks import as_text
 from flowkit.values import ValueMissing
-from flowkit.worker import Worker, timed_out
+from flowkit.worker import Worker, abandoned
 
 #: Seconds that a call gets to stop after it was told to, before the run goes on without it.
 GRACE = 1.0
@@ -104,7 +115,8 @@ class Runner:
         self.lifetimes = Lifetimes(self._loop.wait, self._teardown_failed)
         self.gatherer = Gatherer(self.machine)
         self.values = self.gatherer.values
-        self._lookup = plugins.caller("flowkit_node_lookup", first=True)
+        asked = (plugins, self.machine, self.gatherer)
+        self._lookups = Lookups(*asked, self._events.append, self._tell_node, self._reasons)
         self._attempt_started = plugins.caller("flowkit_attempt_started")
         self._attempt_failed = plugins.caller("flowkit_attempt_failed", first=True)
         self._attempt_ended = plugins.caller("flowkit_attempt_ended")
@@ -119,6 +131,7 @@ class Runner:
             self._call_begins,
         )
         self._handlers: dict[type, Callable[[Any], None]] = {
+            Take: self._take,
             Expand: self._expand,
             Cancel: self._cancel,
             Release: self._release,
@@ -139,7 +152,7 @@ class Runner:
         self.executor.start(self.worker, self.done)
         pressed: KeyboardInterrupt | None = None
         try:
-            self._turn(RunStarted(self._clock.now()))
+            self._turn(RunStarted(self._clock.now(), held=self._lookups.ahead))
             if self.executor.busy and self._wake_at != float("inf"):
                 self._alarm.start()  # the flow's own deadline
             while not self._over():
@@ -202,7 +215,11 @@ class Runner:
         with self._lock:
             try:
                 self._events.append(event)
-                for attempt in self._drain():
+                starting = self._drain()
+                if type(event) is RunStarted and event.held:
+                    self._events.append(Recalled(event.at, self._lookups.known()))
+                    starting = self._drain()
+                for attempt in starting:
                     self.executor.submit(attempt)
             except BaseException as error:
                 self._crashed(error)
@@ -263,7 +280,7 @@ class Runner:
         if task.given is not None:
             self._give(node, now)
             return None
-        if self._lookup is not None and not node.forced and self._known(node, now):
+        if not node.forced and self._lookups.look_up(node, now):
             return None
         arguments, missing = self.gatherer.arguments(node)
         if missing:
@@ -291,34 +308,8 @@ class Runner:
         self.values[node] = value
         self._events.append(NodeSucceeded(now, node))
 
-    def _known(self, node: Node, now: float) -> bool:
-        """Ask whether the node need not be called; take in the answer if so."""
-        assert self._lookup is not None  # the caller looked
-        answer = self._lookup(node, Inputs(node, self.machine, self.gatherer))
-        if isinstance(answer, Known):
-            self._end_known(node, answer, now)
-            return True
-        if answer is None:
-            return False
-        if isinstance(answer, Stale):
-            self._reasons[node] = answer.reason
-            return False
-        assert isinstance(answer, Later)
-        self._events.append(NodePutBack(now, node, answer.not_before))
-        return True
-
-    def _end_known(self, node: Node, answer: Known, now: float) -> None:
-        if answer.skipped is not None:
-            self._tell_node(NodeReport(node, "skipped", answer.skipped, saved=answer.saved))
-            self._events.append(NodeSkipped(now, node, answer.skipped))
-            return
-        if answer.value is not None:
-            self.values[node] = answer.value
-            self.gatherer.handles[node] = answer.value
-        report = NodeReport(node, "cached", answer.reason, (), answer.saved)  # keywords would cost a dict
-        report.key = answer.key
-        self._tell_node(report)
-        self._events.append(NodeSucceeded(now, node, answer.value is None))
+    def _take(self, command: Take) -> None:
+        self._lookups.take(command.nodes)
 
     def _expand(self, command: Expand) -> None:
         node, axis, now = command.node, command.axis, self._clock.now()
@@ -499,22 +490,9 @@ class Runner:
                     f"`{attempt.node}` did not stop when told to: its thread was left behind, still running"
                 )
                 try:
-                    self._end_abandoned(attempt, now)
+                    if self._crash is None:
+                        self._took_end(abandoned(attempt, now))
                     for started in self._drain():
                         self.executor.submit(started)
                 except BaseException as error:
                     self._crashed(error)
-
-    def _end_abandoned(self, attempt: Attempt, now: float) -> None:
-        """Judge a call that goes on running; its own worker will find that it was given up."""
-        ended = Attempt(attempt.unit, attempt.number, attempt.run, attempt.started_at)
-        ended.ended_at = now
-        ended.note = attempt.note
-        ended.stash = attempt.stash
-        if attempt.note == "cancel":
-            ended.kind = "cancelled"
-        else:
-            ended.kind = "timeout"
-            ended.error = timed_out(attempt)
-        if self._crash is None:
-            self._took_end(ended)

@@ -233,6 +233,20 @@ class Worker:
             attempt.arguments = {n: Shown(v, mask) for n, v in attempt.arguments.items()}
 
 
+def abandoned(attempt: Attempt, now: float) -> Attempt:
+    """Return how a call ended that goes on running; its own worker will find that it was given up."""
+    ended = Attempt(attempt.unit, attempt.number, attempt.run, attempt.started_at)
+    ended.ended_at = now
+    ended.note = attempt.note
+    ended.stash = attempt.stash
+    if attempt.note == "cancel":
+        ended.kind = "cancelled"
+    else:
+        ended.kind = "timeout"
+        ended.error = timed_out(attempt)
+    return ended
+
+
 def timed_out(attempt: Attempt) -> TaskTimeout:
     """Return the error of an attempt that took too long."""
     deadline = attempt.task.deadline

@@ -19,6 +19,7 @@ from flowkit.scheduler.expansion import (
     Piece,
     TaskState,
     descend,
+    grown,
     ids_along,
     positions,
     project,
@@ -65,6 +66,7 @@ class Books:
         self.finished = False
         self.stopped: dict[BoundFlow, str] = {}
         self.final = False  #: not even ``always`` tasks start any more
+        self._held = False  #: nothing starts yet
         self._now = 0.0
         self._out: list[Command] = []
         self._parked: list[tuple[float, int, Node]] = []
@@ -134,9 +136,9 @@ class Books:
             if above == axes and not gathers:
                 pick = None
             holds = edge.argument is not None
-            if holds:
-                up.users.append(state)
-            state.links.append(Link(edge, up, pick, holds, gathers))
+            if holds and axes:
+                up.users = grown(up.users, state)
+            state.links = grown(state.links, Link(edge, up, pick, holds, gathers))
             accepts = edge.accepts
             if accepts is PLAIN:
                 state.plain = state.plain and not gathers and edge.part is None and not edge.collected
@@ -151,7 +153,7 @@ class Books:
             state.bare = False
             state.fallback = self.states[task.fallback]
             state.fallback_pick = positions(task.fallback.axes, axes)
-            state.fallback.callers.append(state)
+            state.fallback.callers = grown(state.fallback.callers, state)
 
     def _enter_axes(self, state: TaskState) -> None:
         """Hang a mapped task on the lists that its elements come from."""
@@ -161,13 +163,15 @@ class Books:
             axis_state = self._axes.get(axis)
             if axis_state is None:
                 axis_state = self._axes[axis] = AxisState(axis)
-                self.states[axis.source].expands.append(axis_state)
+                source = self.states[axis.source]
+                source.expands = grown(source.expands, axis_state)
                 self.states[axis.source].bare = False
             axis_state.carriers.append(state)
             takes = axis in wanted
             if takes:
-                self.states[axis.source].users.append(state)
-            state.sources.append((axis_state, positions(axis.source.axes, axes), takes))
+                source = self.states[axis.source]
+                source.users = grown(source.users, state)
+            state.sources = grown(state.sources, (axis_state, positions(axis.source.axes, axes), takes))
 
     def _fixed(self, link: Link, node: Node) -> dict[int, int]:
         """Return, for a gathering link, the coordinates that the collector carries."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flowkit.graph import Axis
 from flowkit.scheduler.states import Node
 
@@ -13,6 +15,15 @@ class Start:
 
     def __init__(self, node: Node) -> None:
         self.node = node
+
+
+class Take:
+    """These nodes succeeded without having been started: they were known (see ``Recalled``)."""
+
+    __slots__ = ("nodes",)
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.nodes = nodes
 
 
 class Expand:
@@ -69,4 +80,4 @@ class Finish:
     __slots__ = ()
 
 
-Command = Start | Expand | Cancel | Release | Announce | WakeAt | Finish
+Command = Start | Take | Expand | Cancel | Release | Announce | WakeAt | Finish

@@ -14,12 +14,32 @@ from flowkit.scheduler.states import Node
 
 
 class RunStarted:
-    """The run begins."""
+    """The run begins.
 
-    __slots__ = ("at",)
+    Attributes:
+        held: Nothing starts before ``Recalled``.
+    """
 
-    def __init__(self, at: float) -> None:
+    __slots__ = ("at", "held")
+
+    def __init__(self, at: float, held: bool = False) -> None:
         self.at = at
+        self.held = held
+
+
+class Recalled:
+    """Before anything started, some nodes are known: they need not be called, and their values are at hand.
+
+    Attributes:
+        nodes: Some of those that the scheduler named as ``recallable``, in that order. A node that
+            waits for one which is not among them is asked about as usual.
+    """
+
+    __slots__ = ("at", "nodes")
+
+    def __init__(self, at: float, nodes: Sequence[Node]) -> None:
+        self.at = at
+        self.nodes = nodes
 
 
 class AttemptStarted:
@@ -163,6 +183,7 @@ class Tick:
 
 Event = (
     RunStarted
+    | Recalled
     | AttemptStarted
     | NodeSucceeded
     | NodeFailed

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from flowkit.graph import Axis, BoundTask, Edge
 from flowkit.scheduler.states import Node, State
 
 Coords = tuple[int, ...]
+T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
@@ -93,7 +95,7 @@ class TaskState:
         sources: For each axis: the axis' state, positions of the axis' parents among the task's
             axes, and whether an argument takes its elements.
         expands: The axes whose source it is.
-        users: Tasks that take its value (for each edge), so that it is kept while they expand.
+        users: Mapped tasks that take its value (for each edge), so that it is kept while they expand.
         callers: Tasks whose fallback it is.
         expanding: It may still get nodes, which may need the values of others.
         simple: With all upstreams succeeded it runs: nothing to judge.
@@ -111,11 +113,11 @@ class TaskState:
     def __init__(self, task: BoundTask) -> None:
         self.task = task
         self.nodes: dict[Coords, Node] = {}
-        self.links: list[Link] = []
-        self.sources: list[tuple[AxisState, tuple[int, ...], bool]] = []
-        self.expands: list[AxisState] = []
-        self.users: list[TaskState] = []
-        self.callers: list[TaskState] = []
+        self.links: Sequence[Link] = ()
+        self.sources: Sequence[tuple[AxisState, tuple[int, ...], bool]] = ()
+        self.expands: Sequence[AxisState] = ()
+        self.users: Sequence[TaskState] = ()
+        self.callers: Sequence[TaskState] = ()
         self.fallback: TaskState | None = None
         self.fallback_pick: tuple[int, ...] = ()
         self.simple = True
@@ -124,6 +126,14 @@ class TaskState:
         self.expanding = bool(task.axes)
         self.complete = False
         self.whole = False
+
+
+def grown(found: Sequence[T], one: T) -> Sequence[T]:
+    """Return a sequence with one more. Most tasks have none of most things: they share an empty tuple."""
+    if isinstance(found, list):
+        found.append(one)
+        return found
+    return [one]
 
 
 def project(coords: Coords, pick: tuple[int, ...] | None) -> Coords:

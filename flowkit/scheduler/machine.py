@@ -12,6 +12,7 @@ from flowkit.scheduler.commands import (
     Command,
     Finish,
     Start,
+    Take,
 )
 from flowkit.scheduler.events import (
     AttemptStarted,
@@ -23,6 +24,7 @@ from flowkit.scheduler.events import (
     NodePutBack,
     NodeSkipped,
     NodeSucceeded,
+    Recalled,
     RunStarted,
     StopRequested,
     Tick,
@@ -62,6 +64,8 @@ class Scheduler(Again):
             self._on_succeeded(event)
         else:
             _HANDLERS[type(event)](self, event)
+        if self._held:
+            return out  # whatever follows is judged once it is known what need not start
         if self._ended or self._completing or self._unlocked:
             self._propagate()
         if self.capacity.free > 0:
@@ -77,6 +81,7 @@ class Scheduler(Again):
         return out
 
     def _on_run_started(self, event: RunStarted) -> None:
+        self._held = event.held
         for flow in self.graph.flows:
             if flow.deadline is not None:
                 self._alarm(event.at + flow.deadline, flow, 0)
@@ -84,6 +89,49 @@ class Scheduler(Again):
             if not state.sources:
                 self._create(state, (), state.task.name)
                 self._complete(state)
+
+    @property
+    def recallable(self) -> list[Node]:
+        """The nodes whose end concerns nobody but those that wait for it, upstream first.
+
+        Not those of mapped tasks and of the sources of lists, fallbacks and who has one, given values,
+        and what asks for more of its upstreams than that they succeed.
+        """
+        return [
+            state.nodes[()]
+            for state in self.states.values()
+            if state.bare
+            and state.simple
+            and not state.sources
+            and () in state.nodes
+            and state.task.given is None
+            and not state.task.is_fallback
+        ]
+
+    def _on_recalled(self, event: Recalled) -> None:
+        """Take in what is known, without a step for each node: it is most of a run that has little to do."""
+        self._held = False
+        taken: list[Node] = []
+        states = self.states
+        for node in event.nodes:
+            if node.waiting or (node.state is not WAITING and node.state is not READY):
+                continue  # something above it is not known, or the run was stopped meanwhile
+            node.state = SUCCEEDED  # by way of ready and running, at one go
+            node.settled = node.told = True
+            taken.append(node)
+            for link in states[node.task].links:
+                if link.holds:
+                    link.up.nodes[()].holders -= 1
+            waiters, node.waiters = node.waiters, None
+            if waiters is None:
+                continue
+            for waiter in [waiters] if isinstance(waiters, Node) else waiters:
+                waiter.waiting -= 1
+                if not waiter.waiting and waiter.state is WAITING:
+                    self._unlocked.append(waiter)
+        self.open -= len(taken)
+        if taken:
+            self._out.append(Take(taken))
 
     def _on_succeeded(self, event: NodeSucceeded) -> None:
         node = event.node
@@ -173,13 +221,13 @@ class Scheduler(Again):
 
     def _judge_unlocked(self) -> None:
         """Decide what becomes of the nodes that wait for nothing any more."""
-        unlocked, self._unlocked = self._unlocked, []
+        unlocked, self._unlocked = [node for node in self._unlocked if node.state is WAITING], []
         if len(unlocked) > 1:
             unlocked.sort(key=definition)
         ready: list[Node] = []
         for node in unlocked:
             if node.state is not WAITING:
-                continue
+                continue  # one judged before it stopped the run
             if self.stopped and self._held_back(node.task):
                 self._end_unrun(node, NOT_RUN, self.stopped[node.task.flow])
                 continue
@@ -259,6 +307,7 @@ class Scheduler(Again):
 #: Event → what takes it in.
 _HANDLERS: dict[type, Callable[[Any, Any], None]] = {
     RunStarted: Scheduler._on_run_started,
+    Recalled: Scheduler._on_recalled,
     AttemptStarted: Scheduler._on_attempt_started,
     NodeSucceeded: Scheduler._on_succeeded,
     NodeFailed: Scheduler._on_failed,

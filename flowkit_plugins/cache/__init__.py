@@ -149,6 +149,7 @@ def folder_of(session: Session) -> Path:
 @hookimpl
 def flowkit_configure(session: Session) -> None:
     """Register what answers look-ups in this session."""
+    from flowkit_plugins.cache.ahead import Ahead
     from flowkit_plugins.cache.continued import Stored
     from flowkit_plugins.cache.nested import ReadOnly
     from flowkit_plugins.cache.reuse import Reuse
@@ -163,7 +164,7 @@ def flowkit_configure(session: Session) -> None:
         compression=session.settings["cache.compression"],
     )
     refresh = session.flags.get("refresh")
-    reuse = Reuse(
+    reuse = Ahead(
         storage,
         session.root,
         session.clock,

@@ -16,8 +16,9 @@ from flowkit.durations import words
 from flowkit.hookspecs import hookimpl
 from flowkit_plugins.cache.faults import Miss
 from flowkit_plugins.cache.fingerprint import BODY, Fingerprint, Part, explain
-from flowkit_plugins.cache.keys import TaskPlan, Uncertain, stored_parts
+from flowkit_plugins.cache.keys import Uncertain
 from flowkit_plugins.cache.packs import row_of
+from flowkit_plugins.cache.plans import TaskPlan, stored_parts
 from flowkit_plugins.cache.shelf import Records, Shelf, task_of
 from flowkit_plugins.cache.sizes import shown
 from flowkit_plugins.cache.tables import ago

@@ -7,65 +7,23 @@ so that a changed key can be explained.
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
-from flowkit.digests import Digest, FileFact, Undigestible, small
+from flowkit.annotations import PLAIN
+from flowkit.digests import Digest, Undigestible, small
 from flowkit.graph import Axis, BoundResource, BoundTask, Edge
 from flowkit.inputs import Inputs
 from flowkit.scheduler import Node, State
 from flowkit_plugins.cache.fingerprint import BODY, Fingerprint, Fingerprinter, Part
+from flowkit_plugins.cache.plans import Counted, TaskPlan, asks_for_run, hashed, looks, silent
 from flowkit_plugins.cache.policy import Cache
 
 VERSION = "flowkit-key/1"
 
-#: Resources of flowkit's own that say nothing about a result.
-SILENT = frozenset({"log", "tmp_path", "out", "rng"})
-
 
 class Uncertain(Exception):
     """The key cannot be made: the reason says why the node has to run."""
-
-
-def hashed(*parts: str) -> str:
-    """Return 40 hex digits that name a sequence of texts."""
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:40]
-
-
-@dataclass(slots=True, eq=False)
-class TaskPlan:
-    """What of a key is the same for all nodes of a task.
-
-    Attributes:
-        policy: Its ``cache=``; None if it is off.
-        never: Why it is never reused, or ``""``.
-        hexed: The hash of its function's code, with that of the resources it asks for.
-        fixed: Everything that does not depend on the node, as one text.
-        shown: Argument → (digest, how it looks) of its parameters, and of its resources'.
-        said: Option → how it looks, of those that count.
-        files: Argument → the files that its value stands for.
-        simple: The key is the same for all nodes (there is one).
-        unsure: Some argument has no content, so that equal keys do not mean equal inputs.
-        made: The fingerprint behind ``hexed``; None of a plain function, until it is asked for.
-    """
-
-    policy: Cache | None
-    never: str
-    hexed: str
-    fixed: str
-    shown: dict[str, tuple[str, str]]
-    simple: bool
-    unsure: bool = False
-    made: Fingerprint | None = None
-    said: dict[str, str] = field(default_factory=dict)
-    files: dict[str, tuple[FileFact, ...]] = field(default_factory=dict)
-    prefix: Any = None
-    """A hash object fed with ``fixed``, once it was asked for."""
-    stored: str = ""
-    """What :func:`stored_parts` begins with, once it was asked for."""
 
 
 Elements = Mapping[str | None, tuple[Sequence[str], Sequence[str]]]
@@ -115,7 +73,9 @@ class Keys:
         self._environment = environment
         self.known: dict[Node, Known] = {}
         self._plans: dict[BoundTask, TaskPlan] = {}
-        self._resources: dict[BoundResource, _Counted] = {}
+        #: By identity, as tasks without options share theirs; with these, so that it stays taken.
+        self._tails: dict[int, tuple[Mapping[str, object], str | None]] = {}
+        self._resources: dict[BoundResource, Counted] = {}
 
     def _content(self, value: object) -> str:
         return small(value) or self._digest(value).hex
@@ -144,7 +104,7 @@ class Keys:
             never = "it asks for `run`"
         version = options.get("version")
         texts = [VERSION, task.name, hexed, self._environment, str(version)]
-        plan = TaskPlan(policy, never, hexed, "", {}, not task.edges and not task.elements)
+        plan = TaskPlan(policy, never, hexed, simple=not task.edges and not task.elements)
         plan.made = code
         if version is not None:
             plan.said["version"] = str(version)
@@ -201,14 +161,14 @@ class Keys:
             plan.hexed = hashed(*codes)
             plan.made = Fingerprint(plan.hexed, parts)
 
-    def _resource(self, resource: BoundResource) -> _Counted:
+    def _resource(self, resource: BoundResource) -> Counted:
         """Return what a resource counts by: its code, its parameters, and the resources it asks for."""
         found = self._resources.get(resource)
         if found is not None:
             return found
         code = self._fingerprinter.fingerprint(resource.declaration.function)
         texts, codes = [code.hex], [code.hex]
-        counted = _Counted()
+        counted = Counted()
         for name, part in code.parts.items():
             counted.parts[f"resource {resource.name}" if name == BODY else name] = part
         for argument in sorted(resource.constants):
@@ -267,6 +227,48 @@ class Keys:
         state.update("".join([f"\0{name}={counted[name]}" for name in sorted(counted)]).encode())
         return state.hexdigest()[:40], counted
 
+    def plain(self, task: BoundTask, digests: Mapping[BoundTask, str]) -> str | None:
+        """Return the key of a task that takes nothing but values of others, as :meth:`key` makes it, without a plan.
+
+        Args:
+            task: A task that is not mapped.
+            digests: The content of what its upstreams gave.
+
+        Returns:
+            The key, or None if more than code and values counts.
+        """
+        if task.constants or task.resources:
+            return None
+        tail = self._tail(task.options)
+        if tail is None:
+            return None
+        assert task.declaration is not None  # a given value has no key
+        function = task.declaration.function
+        hexed = self._fingerprinter.plain(function) or self._fingerprinter.fingerprint(function).hex
+        text = f"{VERSION}\0{task.name}\0{hexed}\0{tail}"
+        if task.edges:
+            counted: list[tuple[str, str]] = []
+            for edge in task.edges:
+                if edge.argument is not None:
+                    if edge.accepts is not PLAIN or edge.collected or edge.part is not None:
+                        return None
+                    counted.append((edge.argument, digests[edge.source]))
+            counted.sort()
+            text += "".join([f"\0{name}=v:{digest}" for name, digest in counted])
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+    def _tail(self, options: Mapping[str, object]) -> str | None:
+        """Return how the fixed part of a key ends, by a task's options; None if they say more than a key can."""
+        known = self._tails.get(id(options))
+        if known is None:
+            policy: Cache | None = options.get("cache")  # type: ignore[assignment]  # the option converts
+            tail = None
+            if policy is not None and policy.ttl is None and policy.key is None and policy.valid is None:
+                salt = () if policy.salt is None else (self._content(policy.salt),)
+                tail = "\0".join([self._environment, str(options.get("version")), *salt])
+            known = self._tails[id(options)] = (options, tail)
+        return known[1]
+
     def _own_key(self, policy: Cache, inputs: Inputs) -> str:
         function = policy.key
         assert function is not None  # the caller looked
@@ -286,7 +288,7 @@ class Keys:
 
     def _outcome(self, edge: Edge, node: Node, inputs: Inputs, *, gathered: bool) -> str:
         """Return what an upstream's outcome counts as: a value by content, others by kind and content."""
-        if node.succeeded:
+        if node.succeeded or (not node.settled and node in self.known):  # the second: before anything started
             found = self.of(node, inputs)
             content = found.parts.get(edge.part, found.digest) if edge.part is not None else found.digest
             return f"v:{content}" if edge.accepts.value else f"S:{content}"
@@ -322,30 +324,6 @@ class Keys:
             return f"v:{found.digest}[{index}]"
 
 
-@dataclass(slots=True)
-class _Counted:
-    """What a resource counts by: all of it and its code, hashed; and what to show of that."""
-
-    hexed: str = ""
-    code: str = ""
-    parts: dict[str, Part] = field(default_factory=dict)
-    shown: dict[str, tuple[str, str]] = field(default_factory=dict)
-    files: dict[str, tuple[FileFact, ...]] = field(default_factory=dict)
-
-
-def silent(resource: BoundResource) -> bool:
-    """Whether a resource is flowkit's own and says nothing about a result."""
-    return resource.name in SILENT and resource.plugin is not None
-
-
-def asks_for_run(resources: Mapping[str, BoundResource]) -> bool:
-    """Whether flowkit's ``run`` is among some resources, or among those that they ask for."""
-    return any(
-        (r.name == "run" and r.plugin is not None) or asks_for_run(r.resources)
-        for r in resources.values()
-    )
-
-
 def _error(node: Node) -> tuple[str, str, str]:
     kind = type(node.error)
     return kind.__module__, kind.__qualname__, text_of(node.error)
@@ -359,42 +337,9 @@ def text_of(error: BaseException | None) -> str:
         return type(error).__name__
 
 
-def looks(value: object) -> str:
-    """Return how a parameter looks in a reason; at most 60 characters, and never a secret."""
-    try:
-        text = str(value)
-        if isinstance(value, str) and (not text.isprintable() or text.strip() != text or not text):
-            text = repr(value)
-    except Exception:
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= 60 else text[:59] + "…"
-
-
 def environment() -> str:
     """Return Python's version and those of the installed distributions, as one hash."""
     from importlib import metadata
 
     names = sorted({f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions()})
     return hashed(sys.version, *names)
-
-
-def stored_parts(plan: TaskPlan, counted: dict[str, str]) -> str:
-    """Return the parts of a key as JSON, for the explanation of the next one."""
-    if not plan.stored:
-        plan.stored = _fixed_parts(plan)
-    # Names are identifiers and digests hexadecimal: nothing in them needs quoting, and the
-    # encoder would take as long as storing the whole result.
-    up = ",".join([f'"{name}":"{digest}"' for name, digest in counted.items()])
-    return f'{plan.stored},"up":{{{up}}}}}'
-
-
-def _fixed_parts(plan: TaskPlan) -> str:
-    """Return what all nodes of a task have in common, as JSON without its end."""
-    parts: dict[str, object] = {"code": plan.hexed, "fixed": plan.shown}
-    if plan.said:
-        parts["said"] = plan.said
-    if plan.files:
-        parts["files"] = {name: {f.path: f.digest for f in facts} for name, facts in plan.files.items()}
-    if len(parts) == 2 and not plan.shown:
-        return f'{{"code":"{plan.hexed}","fixed":{{}}'
-    return json.dumps(parts, separators=(",", ":"))[:-1]

@@ -9,7 +9,7 @@ from typing import Any
 from flowkit_plugins.cache.files import relative
 from flowkit_plugins.cache.fingerprint import BODY, Part
 from flowkit_plugins.cache.fingerprint import explain as explain_code
-from flowkit_plugins.cache.keys import TaskPlan
+from flowkit_plugins.cache.plans import TaskPlan
 
 
 def explain(

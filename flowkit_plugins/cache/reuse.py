@@ -20,8 +20,9 @@ from flowkit_plugins.cache import files as files_
 from flowkit_plugins.cache.faults import NO_RECORD, Miss
 from flowkit_plugins.cache.fingerprint import Fingerprinter
 from flowkit_plugins.cache.keeping import Keeping
-from flowkit_plugins.cache.keys import Keys, Known, TaskPlan, Uncertain
+from flowkit_plugins.cache.keys import Keys, Known, Uncertain
 from flowkit_plugins.cache.nested import note_flow_in_task
+from flowkit_plugins.cache.plans import TaskPlan
 from flowkit_plugins.cache.reasons import explain
 from flowkit_plugins.cache.traces import Trace
 

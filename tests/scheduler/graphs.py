@@ -16,7 +16,7 @@ from flowkit.axes import assign_axes
 from flowkit.errors import UsageError
 from flowkit.graph import Axis, BoundFlow, BoundTask, Edge, Element, Graph
 from flowkit.scheduler import Node, Scheduler, State
-from flowkit.scheduler.commands import Announce, Cancel, Expand, Finish, Release, Start, WakeAt
+from flowkit.scheduler.commands import Announce, Cancel, Expand, Finish, Release, Start, Take, WakeAt
 from flowkit.scheduler.events import (
     AttemptStarted,
     Expanded,
@@ -26,6 +26,7 @@ from flowkit.scheduler.events import (
     NodePutBack,
     NodeSkipped,
     NodeSucceeded,
+    Recalled,
     RunStarted,
     StopRequested,
     Tick,
@@ -110,6 +111,8 @@ def shown(command: object) -> str:
     """Return a command as a short text."""
     if isinstance(command, Start):
         return f"start {command.node.id}"
+    if isinstance(command, Take):
+        return f"take {' '.join(node.id for node in command.nodes)}"
     if isinstance(command, Expand):
         part = f".{command.axis.part}" if command.axis.part else ""
         return f"expand {command.node.id}{part}"
@@ -145,7 +148,7 @@ class Conversation:
         commands = self.machine.handle(event)
         check_books(self.machine)
         for command in commands:
-            if not isinstance(command, (WakeAt, Finish)):
+            if not isinstance(command, (Take, WakeAt, Finish)):
                 self._known[command.node.id] = command.node
         texts = [shown(command) for command in commands]
         self.heard += texts
@@ -156,8 +159,12 @@ class Conversation:
         self.now = now
         return self
 
-    def begins(self) -> list[str]:
-        return self.say(RunStarted(self.now))
+    def begins(self, *, held: bool = False) -> list[str]:
+        return self.say(RunStarted(self.now, held))
+
+    def recalls(self, *names: str) -> list[str]:
+        """These are known, as was found before anything started."""
+        return self.say(Recalled(self.now, [self[name] for name in names]))
 
     def ticks(self, now: float) -> list[str]:
         self.now = now
@@ -239,7 +246,7 @@ def check_books(machine: Scheduler) -> None:
     unsettled = sum(not node.settled for node in nodes)
     unread = sum(axis.unread for axis in machine._axes.values())
     assert machine.open == unsettled + unread, (machine.open, unsettled, unread)
-    assert machine.finished == (machine.open == 0)
+    assert machine.finished == (machine.open == 0 and not machine._held)
     running = {node for node in nodes if node.state is State.RUNNING}
     assert running == set(machine.running)
     assert machine.capacity.free >= 0

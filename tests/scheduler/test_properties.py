@@ -24,6 +24,7 @@ from flowkit.scheduler.events import (
     NodePutBack,
     NodeSkipped,
     NodeSucceeded,
+    Recalled,
     RunStarted,
     StopRequested,
     Tick,
@@ -130,7 +131,8 @@ class World:
         self._api = []
         self._stops = {}
         self._final = False
-        self._later(0.0, lambda: RunStarted(self.now))
+        self._recalls = rng.random() < 0.5
+        self._later(0.0, self._begin)
         for _ in range(rng.choice([0, 1, 1, 2]) if stop else 0):
             self._later(float(rng.randint(0, 30)), self._stop)
 
@@ -153,6 +155,16 @@ class World:
         self._check_end()
         return self
 
+    def _begin(self):
+        if self._recalls:
+            self._later(self.rng.choice([0.0, 0.0, 40.0]), self._recall)  # 40: it may be stopped before
+        return RunStarted(self.now, held=self._recalls)
+
+    def _recall(self):
+        """Some nodes are known, whatever they wait for."""
+        often = self.rng.choice([0.3, 0.9, 1.0])
+        return Recalled(self.now, [node for node in self.machine.recallable if self.rng.random() < often])
+
     def _later(self, after, happens):
         self._count += 1
         heapq.heappush(self._happenings, (self.now + after, self.rng.random(), self._count, happens))
@@ -160,6 +172,7 @@ class World:
     def _say(self, said):
         commands = self.machine.handle(said)
         check_books(self.machine)
+        self._let_go = {command.node for command in commands if isinstance(command, Release)}
         for command in commands:
             assert not self.finished, "commands after Finish"
             self.heard.append(f"{self.now:g} {shown(command)}")
@@ -216,6 +229,13 @@ class World:
         (self.hollow if hollow else self.at_hand).add(node)
         self.hollow.discard(node) if not hollow else None
         return NodeSucceeded(self.now, node, hollow)
+
+    def _take(self, command):
+        for node in command.nodes:
+            assert node.settled and node.state is State.SUCCEEDED
+            assert all(up.succeeded for _, ups in self.machine.upstreams(node) for up in ups)
+            if node.holders or node in self._let_go:  # by somebody who ended as soon as this was known
+                self.at_hand.add(node)
 
     def _expand(self, command):
         node, axis = command.node, command.axis

@@ -57,6 +57,10 @@ def plain_hash(reach: Reach, function: FunctionType) -> str | None:
     code = function.__code__
     if code.co_names or takes(function):  # the first says it of most
         return None
+    bodies = reach.usual_bodies(code.co_filename, function.__globals__)
+    usual = bodies.get(f"{code.co_qualname}:{code.co_firstlineno}")
+    if usual is not None:
+        return usual
     source = reach.source(code.co_filename)
     found = source.known(code) if source else None
     if found is None:

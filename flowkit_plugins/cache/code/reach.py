@@ -60,6 +60,7 @@ class Reach:
         self._began: frozenset[str] | None = None
         self._found: dict[tuple[int, tuple[str, ...]], _Found] = {}
         self._flowkits: dict[tuple[int, str], tuple[bool, dict[str, Any]]] = {}
+        self._usual: dict[tuple[str, int], tuple[Mapping[str, str], dict[str, Any]]] = {}
 
     def task(self, function: FunctionType) -> Node:
         """Return a grown node for a task's own function."""
@@ -190,6 +191,17 @@ class Reach:
                     break
                 value = vars(value).get(name, _MISSING)
             known = self._flowkits[key] = (value is not _MISSING and of_flowkit(value), names)
+        return known[0]
+
+    def usual_bodies(self, filename: str, names: dict[str, Any]) -> Mapping[str, str]:
+        """Return the hashes of a file's functions that have flowkit's decorators alone, as far as they are remembered."""
+        key = (filename, id(names))
+        known = self._usual.get(key)
+        if known is None:
+            source = self.source(filename)
+            bodies, mentioned = source.remembered() if source else ({}, ())
+            plain = all(self.of_flowkit(name, names) for name in mentioned)
+            known = self._usual[key] = (bodies if plain else {}, names)
         return known[0]
 
     def add_value(

@@ -25,7 +25,7 @@ from flowkit_plugins.cache.code.syntax import ClassSyntax, Decorator, FunctionSy
 from flowkit_plugins.cache.code.trees import WALKER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from types import CodeType, ModuleType
 
 # A file changed twice within one tick of its clock keeps its time (git calls this racy).
@@ -257,6 +257,13 @@ class Source:
             known = module.function(code.co_qualname, code.co_firstlineno) if module else None
             self._learn(record.functions, key, known)
             return known
+
+    def remembered(self) -> tuple[Mapping[str, str], Sequence[str]]:
+        """Return the bodies of functions by name and line, as remembered, and the decorators that all of them have."""
+        record = self._record
+        if self.verify or not record.plain:
+            return {}, ()
+        return record.plain, [names[0] for _, names in record.usual[0]]
 
     def class_(self, qualname: str) -> ClassSyntax | None:
         """Return the hash of a class statement, if the text is certain."""

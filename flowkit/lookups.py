@@ -1,0 +1,109 @@
+"""What need not be called: asks the plugin that keeps results, of each node in its turn or of all beforehand.
+
+Most runs have little to do. Asking for each node when it could start costs a step of the scheduler, a
+command and an event; for ten thousand that are known, that is most of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from flowkit.hookspecs import Known, Later, Stale
+from flowkit.inputs import Gatherer, Inputs
+from flowkit.plugins import Plugins
+from flowkit.reports import NodeReport
+from flowkit.scheduler import Node, Scheduler
+from flowkit.scheduler.events import Event, NodePutBack, NodeSkipped, NodeSucceeded
+
+AskAll = Callable[[Sequence[Node], Callable[[Node], Inputs]], Mapping[Node, Known] | None]
+
+
+class Lookups:
+    """The look-ups of one run. Used under its lock alone.
+
+    Args:
+        plugins: Who is asked.
+        machine: The run's nodes.
+        gatherer: Where values are found.
+        say: Takes events for the scheduler.
+        tell: Takes the reports of nodes that are known.
+        reasons: Why nodes have to be called; filled in here.
+
+    Attributes:
+        ahead: Whether somebody can be asked of all nodes beforehand. Only if one plugin alone answers
+            look-ups: with two, each node has to be asked about in its turn.
+    """
+
+    def __init__(
+        self,
+        plugins: Plugins,
+        machine: Scheduler,
+        gatherer: Gatherer,
+        say: Callable[[Event], None],
+        tell: Callable[[NodeReport], None],
+        reasons: dict[Node, str],
+    ) -> None:
+        self._ask = plugins.caller("flowkit_node_lookup", first=True)
+        alone = plugins.alone("flowkit_node_lookup", beside="flowkit_nodes_known")
+        self._ask_all: AskAll | None = plugins.caller("flowkit_nodes_known", first=True) if alone else None
+        self.ahead = self._ask_all is not None
+        self._machine = machine
+        self._gatherer = gatherer
+        self._say = say
+        self._tell = tell
+        self._reasons = reasons
+        self._found: Mapping[Node, Known] = {}
+
+    # Beforehand
+
+    def known(self) -> Sequence[Node]:
+        """Return the nodes that are known before anything starts."""
+        assert self._ask_all is not None  # the caller looked
+        inputs = partial(Inputs, _machine=self._machine, _gatherer=self._gatherer)
+        self._found = self._ask_all(self._machine.recallable, inputs) or {}
+        return tuple(self._found)
+
+    def take(self, nodes: Sequence[Node]) -> None:
+        """Report nodes that the scheduler took for known; their values can be had from now on."""
+        found, handles, tell = self._found, self._gatherer.handles, self._tell
+        for node in nodes:
+            answer = found[node]
+            if answer.value is not None:
+                handles[node] = answer.value
+            report = NodeReport(node, "cached", answer.reason, (), answer.saved)
+            report.key = answer.key
+            tell(report)
+        self._found = {}
+
+    # In its turn
+
+    def look_up(self, node: Node, now: float) -> bool:
+        """Ask whether a node need not be called now; take in the answer if so."""
+        if self._ask is None:
+            return False
+        answer = self._ask(node, Inputs(node, self._machine, self._gatherer))
+        if isinstance(answer, Known):
+            self._end_known(node, answer, now)
+            return True
+        if answer is None:
+            return False
+        if isinstance(answer, Stale):
+            self._reasons[node] = answer.reason
+            return False
+        assert isinstance(answer, Later)
+        self._say(NodePutBack(now, node, answer.not_before))
+        return True
+
+    def _end_known(self, node: Node, answer: Known, now: float) -> None:
+        if answer.skipped is not None:
+            self._tell(NodeReport(node, "skipped", answer.skipped, saved=answer.saved))
+            self._say(NodeSkipped(now, node, answer.skipped))
+            return
+        if answer.value is not None:
+            self._gatherer.values[node] = answer.value
+            self._gatherer.handles[node] = answer.value
+        report = NodeReport(node, "cached", answer.reason, (), answer.saved)  # keywords would cost a dict
+        report.key = answer.key
+        self._tell(report)
+        self._say(NodeSucceeded(now, node, answer.value is None))

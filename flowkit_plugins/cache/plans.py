@@ -1,0 +1,117 @@
+"""What of a key is the same for all nodes of a task, and how it is kept for the next explanation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flowkit.digests import FileFact
+from flowkit.graph import BoundResource
+from flowkit_plugins.cache.fingerprint import Fingerprint, Part
+from flowkit_plugins.cache.policy import Cache
+
+#: Resources of flowkit's own that say nothing about a result.
+SILENT = frozenset({"log", "tmp_path", "out", "rng"})
+
+
+def hashed(*parts: str) -> str:
+    """Return 40 hex digits that name a sequence of texts."""
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+
+class TaskPlan:
+    """What of a key is the same for all nodes of a task.
+
+    Attributes:
+        policy: Its ``cache=``; None if it is off.
+        never: Why it is never reused, or ``""``.
+        hexed: The hash of its function's code, with that of the resources it asks for.
+        fixed: Everything that does not depend on the node, as one text.
+        shown: Argument → (digest, how it looks) of its parameters, and of its resources'.
+        said: Option → how it looks, of those that count.
+        files: Argument → the files that its value stands for.
+        simple: The key is the same for all nodes (there is one).
+        unsure: Some argument has no content, so that equal keys do not mean equal inputs.
+        made: The fingerprint behind ``hexed``; None of a plain function, until it is asked for.
+        prefix: A hash object fed with ``fixed``, once it was asked for.
+        stored: What :func:`stored_parts` begins with, once it was asked for.
+    """
+
+    __slots__ = (
+        "files", "fixed", "hexed", "made", "never", "policy", "prefix", "said", "shown", "simple", "stored", "unsure",
+    )  # fmt: skip
+
+    def __init__(self, policy: Cache | None, never: str, hexed: str, simple: bool) -> None:
+        self.policy = policy
+        self.never = never
+        self.hexed = hexed
+        self.fixed = ""
+        self.shown: dict[str, tuple[str, str]] = {}
+        self.simple = simple
+        self.unsure = False
+        self.made: Fingerprint | None = None
+        self.said: dict[str, str] = {}
+        self.files: dict[str, tuple[FileFact, ...]] = {}
+        self.prefix: Any = None
+        self.stored = ""
+
+
+class Counted:
+    """What a resource counts by: all of it and its code, hashed; and what to show of that."""
+
+    __slots__ = ("code", "files", "hexed", "parts", "shown")
+
+    def __init__(self) -> None:
+        self.hexed = ""
+        self.code = ""
+        self.parts: dict[str, Part] = {}
+        self.shown: dict[str, tuple[str, str]] = {}
+        self.files: dict[str, tuple[FileFact, ...]] = {}
+
+
+def silent(resource: BoundResource) -> bool:
+    """Whether a resource is flowkit's own and says nothing about a result."""
+    return resource.name in SILENT and resource.plugin is not None
+
+
+def asks_for_run(resources: Mapping[str, BoundResource]) -> bool:
+    """Whether flowkit's ``run`` is among some resources, or among those that they ask for."""
+    return any(
+        (r.name == "run" and r.plugin is not None) or asks_for_run(r.resources)
+        for r in resources.values()
+    )
+
+
+def looks(value: object) -> str:
+    """Return how a parameter looks in a reason; at most 60 characters, and never a secret."""
+    try:
+        text = str(value)
+        if isinstance(value, str) and (not text.isprintable() or text.strip() != text or not text):
+            text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def stored_parts(plan: TaskPlan, counted: dict[str, str]) -> str:
+    """Return the parts of a key as JSON, for the explanation of the next one."""
+    if not plan.stored:
+        plan.stored = _fixed_parts(plan)
+    # Names are identifiers and digests hexadecimal: nothing in them needs quoting, and the
+    # encoder would take as long as storing the whole result.
+    up = ",".join([f'"{name}":"{digest}"' for name, digest in counted.items()])
+    return f'{plan.stored},"up":{{{up}}}}}'
+
+
+def _fixed_parts(plan: TaskPlan) -> str:
+    """Return what all nodes of a task have in common, as JSON without its end."""
+    parts: dict[str, object] = {"code": plan.hexed, "fixed": plan.shown}
+    if plan.said:
+        parts["said"] = plan.said
+    if plan.files:
+        parts["files"] = {name: {f.path: f.digest for f in facts} for name, facts in plan.files.items()}
+    if len(parts) == 2 and not plan.shown:
+        return f'{{"code":"{plan.hexed}","fixed":{{}}'
+    return json.dumps(parts, separators=(",", ":"))[:-1]
