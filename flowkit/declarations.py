@@ -23,7 +23,7 @@ class Nothing(dict[Any, Any]):
     def _refuse(self, *arguments: object, **named: object) -> NoReturn:
         raise TypeError("this dict is everybody's and stays empty: assign a new one")
 
-    __setitem__ = setdefault = update = __ior__ = _refuse  # type: ignore[assignment]  # it refuses whatever comes
+    __setitem__ = setdefault = update = __ior__ = _refuse
 
 
 NOTHING = Nothing()

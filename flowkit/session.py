@@ -247,23 +247,19 @@ class Session:
         )
 
     def _graph(self, errors: list[UsageError]) -> Graph | None:
-        tasks = [t for r in self._resolvers for t in r.tasks.values()]
-        known = set(tasks)
-        for task in list(tasks):
-            for upstream in task.upstream():
-                if upstream not in known:
-                    known.add(upstream)
-                    tasks.append(upstream)
+        tasks: list[BoundTask] = []
         circular = False
         for resolver in self._resolvers:  # a cycle in one flow hides nothing of another
-            mine = [t for t in tasks if t.flow is resolver.flow]
             try:
-                errors += assign_axes(sorted_upstream_first(mine))
+                mine = sorted_upstream_first(resolver.tasks)
             except CycleError as error:
                 errors.append(error)
-                errors += [e for t in mine for e in misfits(t)]
+                errors += [e for t in resolver.tasks for e in misfits(t)]
                 circular = True
-        return None if circular else Graph(tasks, [r.flow for r in self._resolvers])
+            else:
+                errors += assign_axes(mine)
+                tasks += mine
+        return None if circular else Graph(tasks, [r.flow for r in self._resolvers], ordered=True)
 
     def _tell_collected(self, graph: Graph) -> None:
         tell = self.plugins.caller("flowkit_flow_collected")
@@ -272,9 +268,8 @@ class Session:
                 tell(flow)
         tell = self.plugins.caller("flowkit_task_collected")
         if tell is not None:
-            for task in sorted(graph.tasks, key=attrgetter("order")):
-                if task.given is None:
-                    tell(task)
+            for task in sorted([t for t in graph.tasks if t.given is None], key=attrgetter("order")):
+                tell(task)
         _raise_all([e for _, found in self.plugins.all("flowkit_collected", graph=graph) for e in found])
 
     def prepare(
