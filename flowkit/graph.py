@@ -128,7 +128,7 @@ class BoundTask:
     """A task with its arguments resolved: what the scheduler and the runner know of it.
 
     Most tasks have little of what one may have. So all share what is empty; the resolver assigns
-    what there is, and only ``demands``, which plugins write into, are a task's own from the start.
+    what there is. ``demands`` can be written into while plugins are told of the task.
 
     Attributes:
         key: Unique in the graph.
@@ -178,7 +178,7 @@ class BoundTask:
         self.parameters: Mapping[str, str] = NOTHING
         self.resources: Mapping[str, BoundResource] = NOTHING
         self.options: dict[str, object] = NOTHING
-        self.demands: dict[str, int] = {}
+        self.demands: dict[str, int] = NOTHING
         self.trigger: str | None = None
         self.fallback: BoundTask | None = None
         self.wants: Callable[[str], bool] | None = None
