@@ -189,6 +189,11 @@ class Session:
             self._configured = False
             self.plugins.all("flowkit_unconfigure", session=self)
 
+    def forget(self) -> None:
+        """Let go of what was collected: nobody will ask for it any more."""
+        self.graph = None
+        self.parameters, self._resolvers, self._flows = {}, [], []
+
     # From targets to a graph
 
     def collect(self, override: Mapping[str, object] | None = None, overrides: Sequence[str] = ()) -> Graph:
