@@ -24,27 +24,28 @@ def assign_axes(tasks: Sequence[BoundTask]) -> list[UsageError]:
     """
     errors: list[UsageError] = []
     known: dict[tuple[BoundTask, str | None], Axis] = {}
+    fallbacks = False
     for task in tasks:
+        if not (task.edges or task.elements or task.fallback):
+            continue
         if task.elements or any(edge.source.axes for edge in task.edges):
             errors += _assign(task, known)
         else:
-            for edge in task.edges:
-                if edge.collected:
-                    errors.append(_not_mapped(task, edge))
-        if task.fallback is not None and not set(task.fallback.axes) <= set(task.axes):
-            errors.append(_fallback_axes(task, task.fallback))
+            errors += [_not_mapped(task, edge) for edge in task.edges if edge.collected]
+        if task.fallback is not None:
+            fallbacks = True
+            if not set(task.fallback.axes) <= set(task.axes):
+                errors.append(_fallback_axes(task, task.fallback))
         errors += misfits(task)
-    return errors + _waits(tasks)
+    return errors + _waits(tasks) if fallbacks else errors
 
 
 def _waits(tasks: Sequence[BoundTask]) -> list[UsageError]:
-    """Return an error if some task would wait for itself by way of a fallback (ruling B15).
+    """Return an error if one of these tasks, of which some have fallbacks, would wait for itself by way of one (ruling B15).
 
     A fallback ends only when all whose fallback it is have ended: it may still be called. So
     whoever needs it comes after those, too.
     """
-    if not any(task.fallback for task in tasks):
-        return []
     after = {task: [e.source for e in task.edges] + [e.axis.source for e in task.elements] for task in tasks}
     for task in tasks:
         if task.fallback is not None:
@@ -125,8 +126,10 @@ def misfits(task: BoundTask) -> list[UsageError]:
     errors: list[UsageError] = []
     for edge in task.edges:
         wanted = edge.accepts.type
+        if wanted is typing.Any:
+            continue
         declaration = edge.source.declaration
-        if wanted is typing.Any or declaration is None or edge.part is not None or edge.argument is None:
+        if declaration is None or edge.part is not None or edge.argument is None:
             continue
         hint = getattr(declaration.function, "__annotations__", {}).get("return", MISSING)
         if hint is MISSING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import typing
 from collections.abc import Mapping, Sequence
 
-from flowkit.annotations import MISSING, Wants, evaluated, read
+from flowkit.annotations import MISSING, Wants, cannot_fit, evaluated, read
+from flowkit.annotations import text as shown
 from flowkit.collector import is_resource
 from flowkit.declarations import Argument, Declaration
 from flowkit.errors import (
@@ -62,6 +63,44 @@ class Binder(Lookup):
         )
 
     # Resources
+
+    @staticmethod
+    def _refuse_collected(bound: BoundTask, argument: Argument, wants: Wants) -> None:
+        if wants.collected:
+            raise ResolutionError(
+                f"task {bound.name!r} ({bound.where}) collects {argument.name!r}, which is a resource",
+                remedy="Only the elements of a mapped task can be collected.",
+            )
+
+    def _check_builtin(
+        self,
+        bound: BoundTask,
+        declaration: Declaration,
+        argument: Argument,
+        wants: Wants,
+        found: Found,
+        name: str,
+    ) -> None:
+        """Refuse a plugin's name where the argument plainly means something else (ruling B4)."""
+        if found.input:
+            gives: object = type(self.around.inputs[name])
+            kind = f"the value {name!r}"
+        else:
+            assert found.declaration is not None
+            kind = f"{found.declaration.kind} {name!r} of plugin {found.plugin!r}"
+            gives = given_type(found.declaration)
+        problem = ""
+        if argument.default is not MISSING:
+            problem = "has a default"
+        elif wants.annotation is not MISSING and not wants.problem and cannot_fit(gives, wants.accepts.type):
+            problem = f"is annotated {shown(wants.annotation)}"
+        if problem:
+            raise ResolutionError(
+                f"{declaration.kind} {bound.name!r} ({declaration.where}): argument {argument.name!r} {problem}, "
+                f"but its name is taken",
+                known=f"{name!r} is {kind}: {shown(gives)}",
+                remedy="Rename the argument, or ask for what it is.",
+            )
 
     def _found_resource(self, found: Found, name: str) -> BoundResource:
         assert found.declaration is not None

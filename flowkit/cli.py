@@ -22,7 +22,7 @@ from flowkit.errors import (
 )
 from flowkit.hookspecs import Flag
 from flowkit.plugins import Plugins
-from flowkit.process import Signals, collect_less_often
+from flowkit.process import Signals, collect_less_often, take_apart_at_exit
 
 if TYPE_CHECKING:
     from flowkit.graph import Graph
@@ -220,6 +220,7 @@ def run_command(targets: Sequence[str], given: Mapping[str, Any]) -> int:
             print_plan(session.plan(sources), as_json=as_json, graph=session.graph if flags.get("verbose") else None)
             return OK
         run = session.execute(params=sources, keep=False, prepare=handler.install)
+        handler.ended(session)
         return run.exit_code
     except NothingToRun as error:
         click.echo(str(error), err=True)
@@ -354,6 +355,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: run a command, print what is wrong, exit with the code for it."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     collect_less_often()
+    take_apart_at_exit()
     sys.exit(_guarded(arguments))
 
 

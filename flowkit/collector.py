@@ -370,6 +370,8 @@ class Collector:
         )
 
     def _check_duplicates(self, recorded: Sequence[Declaration], module: ModuleType) -> None:
+        if len({declaration.name for declaration in recorded}) == len(recorded):
+            return
         first: dict[str, Declaration] = {}
         for declaration in recorded:
             function = declaration.function
@@ -391,6 +393,7 @@ class Collector:
 def read_layer(module: ModuleType, where: str) -> Layer:
     """Return the declarations that a module makes visible, and its Flow."""
     layer = Layer(where, module=module)
+    names, own, here = layer.names, layer.own, module.__name__
     for attribute, value in list(vars(module).items()):
         if type(value) is Flow:
             if layer.flow is not None and layer.flow is not value:
@@ -403,7 +406,7 @@ def read_layer(module: ModuleType, where: str) -> Layer:
         if declaration is None:
             continue
         name = declaration.name if declaration.renamed else attribute
-        if not isinstance(name, str) or not name.strip() or not _NOT_IN_NAMES.isdisjoint(name):
+        if not isinstance(name, str) or not (name.isidentifier() or _can_be_a_name(name)):
             raise DeclarationError(
                 f"{declaration.kind} at {declaration.where}: its name is {name!r}",
                 remedy="A name is text, not empty, without brackets and colons.",
@@ -412,10 +415,14 @@ def read_layer(module: ModuleType, where: str) -> Layer:
             copy = type(declaration)(declaration.function, dict(declaration.options))
             copy.name = name
             declaration = copy
-        layer.names[name] = declaration
-        if getattr(value, "__module__", module.__name__) == module.__name__:
-            layer.own.append(name)
+        names[name] = declaration
+        if getattr(value, "__module__", here) == here:
+            own.append(name)
     return layer
+
+
+def _can_be_a_name(text: str) -> bool:
+    return bool(text.strip()) and _NOT_IN_NAMES.isdisjoint(text)
 
 
 def is_resource(declaration: Declaration) -> bool:

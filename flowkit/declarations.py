@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, NoReturn
 
 from flowkit.annotations import MISSING
 from flowkit.errors import DeclarationError
@@ -15,7 +14,21 @@ VARARGS, VARKEYWORDS = 0x04, 0x08  # of a code object's co_flags
 GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200
 
 
-@dataclass(slots=True)
+class Nothing(dict[Any, Any]):
+    """A dict without entries: one for all that have none, as 10,000 tasks would make eight each.
+
+    It can be read as any dict can; who wants to write makes one of its own.
+    """
+
+    def _refuse(self, *arguments: object, **named: object) -> NoReturn:
+        raise TypeError("this dict is everybody's and stays empty: assign a new one")
+
+    __setitem__ = setdefault = update = __ior__ = _refuse
+
+
+NOTHING = Nothing()
+
+
 class Argument:
     """One argument of a task or resource, as written.
 
@@ -25,9 +38,12 @@ class Argument:
         default: Its default, or ``MISSING``.
     """
 
-    name: str
-    annotation: object = MISSING
-    default: object = MISSING
+    __slots__ = ("annotation", "default", "name")
+
+    def __init__(self, name: str, annotation: object = MISSING, default: object = MISSING) -> None:
+        self.name = name
+        self.annotation = annotation
+        self.default = default
 
 
 def place(function: Callable[..., object]) -> str:
@@ -68,11 +84,15 @@ class Declaration:
 
     def __init__(self, function: Callable[..., Any], options: dict[str, object]) -> None:
         self.function = function
-        name = options.pop("name", None) if options else None
-        self.renamed = name is not None
-        self.name: str = name if name is not None else function.__name__  # type: ignore[assignment]  # checked later
         self.options = options
         self._arguments: tuple[Argument, ...] | None = None
+        name = options.pop("name", None) if options else None
+        if name is None:
+            self.renamed = False
+            self.name: str = function.__name__
+        else:
+            self.renamed = True
+            self.name = name  # type: ignore[assignment]  # checked later
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name} at {self.where}>"

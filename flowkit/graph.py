@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from flowkit.annotations import PLAIN, Accepts
-from flowkit.declarations import Argument, Declaration
+from flowkit.declarations import NOTHING, Argument, Declaration
 from flowkit.errors import CycleError
 
 
@@ -36,7 +37,6 @@ class Axis:
         return self.part or self.source.name
 
 
-@dataclass(slots=True, eq=False)
 class Edge:
     """One thing a task waits for.
 
@@ -49,12 +49,22 @@ class Edge:
         gathered: The axes that are gathered; also those of a ``need`` that the task does not carry.
     """
 
-    source: BoundTask
-    argument: str | None = None
-    accepts: Accepts = PLAIN
-    collected: bool = False
-    part: str | None = None
-    gathered: tuple[Axis, ...] = ()
+    __slots__ = ("accepts", "argument", "collected", "gathered", "part", "source")
+
+    def __init__(
+        self,
+        source: BoundTask,
+        argument: str | None = None,
+        accepts: Accepts = PLAIN,
+        collected: bool = False,
+        part: str | None = None,
+    ) -> None:
+        self.source = source
+        self.argument = argument
+        self.accepts = accepts
+        self.collected = collected
+        self.part = part
+        self.gathered: tuple[Axis, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -114,9 +124,11 @@ class BoundFlow:
     deadline: float | None = None
 
 
-@dataclass(slots=True, eq=False)
 class BoundTask:
     """A task with its arguments resolved: what the scheduler and the runner know of it.
+
+    Most tasks have little of what one may have. So all share what is empty; the resolver assigns
+    what there is. ``demands`` can be written into while plugins are told of the task.
 
     Attributes:
         key: Unique in the graph.
@@ -138,29 +150,44 @@ class BoundTask:
             source): called with the element's index path, returns the value.
     """
 
-    key: str
-    name: str
-    flow: BoundFlow
-    declaration: Declaration | None
-    order: int = 0
-    edges: list[Edge] = field(default_factory=list)
-    elements: list[Element] = field(default_factory=list)
-    axes: tuple[Axis, ...] = ()
-    constants: dict[str, object] = field(default_factory=dict)
-    parameters: dict[str, str] = field(default_factory=dict)
-    resources: dict[str, BoundResource] = field(default_factory=dict)
-    trigger: str | None = None
-    fallback: BoundTask | None = None
-    allow_failure: bool = False
-    provides: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    options: dict[str, object] = field(default_factory=dict)
-    demands: dict[str, int] = field(default_factory=dict)
-    deadline: float | None = None
-    hard: bool = False
-    given: Callable[[object], object] | None = None
-    is_fallback: bool = False
-    wants: Callable[[str], bool] | None = None
+    __slots__ = (
+        "allow_failure", "axes", "constants", "deadline", "declaration", "demands", "edges", "elements", "fallback",
+        "flow", "given", "hard", "is_fallback", "key", "name", "options", "order", "parameters", "provides",
+        "resources", "tags", "trigger", "wants",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        key: str,
+        name: str,
+        flow: BoundFlow,
+        declaration: Declaration | None,
+        order: int = 0,
+        **facts: Any,
+    ) -> None:
+        self.key = key
+        self.name = name
+        self.flow = flow
+        self.declaration = declaration
+        self.order = order
+        self.given: Callable[[object], object] | None = None
+        self.edges: Sequence[Edge] = ()
+        self.elements: Sequence[Element] = ()
+        self.axes: tuple[Axis, ...] = ()
+        self.constants: Mapping[str, object] = NOTHING
+        self.parameters: Mapping[str, str] = NOTHING
+        self.resources: Mapping[str, BoundResource] = NOTHING
+        self.options: dict[str, object] = NOTHING
+        self.demands: dict[str, int] = NOTHING
+        self.trigger: str | None = None
+        self.fallback: BoundTask | None = None
+        self.wants: Callable[[str], bool] | None = None
+        self.provides: tuple[str, ...] = ()
+        self.tags: tuple[str, ...] = ()
+        self.deadline: float | None = None
+        self.allow_failure = self.hard = self.is_fallback = False
+        for fact, value in facts.items():
+            setattr(self, fact, value)
 
     def __repr__(self) -> str:
         return f"<{self.key}>"
@@ -192,16 +219,17 @@ class Graph:
     Args:
         tasks: All tasks, in definition order.
         flows: Their flows.
+        ordered: Whether the tasks stand in such an order already.
 
     Raises:
         CycleError: Some wait for each other.
     """
 
-    def __init__(self, tasks: Sequence[BoundTask], flows: Sequence[BoundFlow]) -> None:
+    def __init__(self, tasks: Sequence[BoundTask], flows: Sequence[BoundFlow], *, ordered: bool = False) -> None:
         self.flows = tuple(flows)
-        self.tasks: tuple[BoundTask, ...] = tuple(sorted_upstream_first(tasks))
+        self.tasks: tuple[BoundTask, ...] = tuple(tasks if ordered else sorted_upstream_first(tasks))
         self.by_key: Mapping[str, BoundTask] = {t.key: t for t in self.tasks}
-        self.targets: frozenset[BoundTask] = frozenset(t for t in tasks if t.given is None)
+        self.targets: frozenset[BoundTask] = frozenset([t for t in tasks if t.given is None])
 
     def __len__(self) -> int:
         return sum(1 for t in self.tasks if t.given is None)
@@ -255,8 +283,8 @@ def sorted_upstream_first(tasks: Sequence[BoundTask]) -> list[BoundTask]:
     for first in tasks:
         if first in done:
             continue
-        above = first.upstream()
-        if done.issuperset(above):
+        above = first.upstream() if first.edges or first.elements or first.fallback else ()
+        if not above or done.issuperset(above):
             done.add(first)
             ordered.append(first)
             continue

@@ -16,7 +16,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -82,6 +82,14 @@ def importable(folder: str) -> Iterator[None]:
             sys.path.remove(folder)
         except ValueError:
             pass  # the user's module rearranged sys.path itself
+
+
+def all_importable(folders: set[str]) -> ExitStack:
+    """Have the folders that flows are imported from on ``sys.path`` for as long as the context lasts."""
+    stack = ExitStack()
+    for folder in sorted(folders):
+        stack.enter_context(importable(str(top_of_package(Path(folder) / "x.py")[0])))
+    return stack
 
 
 def load(

@@ -173,7 +173,7 @@ class Lookup:
         """Return provided name → task, for the tasks of a layer; no two things have one name."""
         found: dict[str, str] = {}
         for name, declaration in layer.names.items():
-            provides = declaration.options.get("provides")
+            provides = declaration.options.get("provides") if declaration.options else None
             if not isinstance(provides, (list, tuple)):
                 continue
             for part in provides:

@@ -10,13 +10,20 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
-from flowkit.annotations import MISSING, NOTHING, Wants, cannot_fit, read
-from flowkit.annotations import text as shown
-from flowkit.binding import Binder, check_stand_in, given_type, given_value, inherited_elements
+from flowkit.annotations import MISSING, NOTHING, Wants, read
+from flowkit.binding import Binder, check_stand_in, given_value, inherited_elements
 from flowkit.collector import CollectedFlow, is_resource
-from flowkit.declarations import Argument, Declaration
+from flowkit.declarations import (
+    ASYNC_GENERATOR,
+    GENERATOR,
+    VARARGS,
+    VARKEYWORDS,
+    Argument,
+    Declaration,
+)
 from flowkit.errors import (
     DeclarationError,
     OptionError,
@@ -34,6 +41,9 @@ from flowkit.options import (
 )
 from flowkit.parameters import Parameter
 from flowkit.scheduler.triggers import TRIGGERS
+from flowkit.tasks import Task
+
+_REFUSED = GENERATOR | ASYNC_GENERATOR | VARARGS | VARKEYWORDS  # of a task's flags
 
 
 class Resolver(Binder):
@@ -47,7 +57,8 @@ class Resolver(Binder):
 
     def __init__(self, collected: CollectedFlow, around: Surroundings, first: int = 0) -> None:
         super().__init__(collected, around)
-        self.tasks: dict[tuple[int, str], BoundTask] = {}
+        self.tasks: list[BoundTask] = []  #: in definition order
+        self._entered: dict[int, dict[str, BoundTask]] = {i: {} for i in range(-1, len(self.layers))}
         self._order = first
         self._givens: dict[str, BoundTask] = {}
         self._queue: list[tuple[BoundTask, Declaration, int]] = []
@@ -58,24 +69,41 @@ class Resolver(Binder):
 
     def bind(self) -> list[BoundTask]:
         """Bind every task the flow's module defines or imports, and what those need."""
-        nearest = self.layers[0]
-        resources = {n: d for n, d in nearest.names.items() if is_resource(d)}
-        own = [n for n in nearest.own if n not in resources]
-        names = [n for n in nearest.names if n not in resources]
-        targets = [self._task(0, name) for name in own or names]
+        nearest, overrides = self.layers[0], self.around.overrides
+        resources = {n: d for n, d in nearest.names.items() if type(d) is not Task and is_resource(d)}
+        own = [n for n in nearest.own if n not in resources] if resources else nearest.own
+        names = [n for n in nearest.names if n not in resources] if resources else list(nearest.names)
+        targets = self._tasks_of_module(own or names)
         for declaration in resources.values():
             self._try(self._resource, declaration, 0, ())
-        tasks = targets if own == names else [self._task(0, name) for name in names]
-        self._tasks_by_name = {n: t for n, t in zip(names, tasks, strict=True) if n not in self.around.overrides}
+        tasks = targets if own == names else self._tasks_of_module(names)
+        self._tasks_by_name = dict(zip(names, tasks, strict=True))
+        for name in overrides:
+            self._tasks_by_name.pop(name, None)
         self._drain()
         return targets
 
     # Tasks
 
+    def _tasks_of_module(self, names: list[str]) -> list[BoundTask]:
+        """Return what ``_task`` does for names of the flow's own module."""
+        declarations, entered, overrides = self.layers[0].names, self._entered[0], self.around.overrides
+        before = f"{self.path}::"
+        found = []
+        for name in names:
+            bound = entered.get(name)
+            if bound is None and name not in overrides:
+                declaration = declarations[name]
+                bound = entered[name] = BoundTask(before + name, name, self.flow, declaration, self._order)
+                self._order += 1
+                self.tasks.append(bound)
+                self._queue.append((bound, declaration, 0))
+            found.append(self._task(0, name) if bound is None else bound)
+        return found
+
     def _task(self, layer: int, name: str, *, beneath: bool = False) -> BoundTask:
         """Return the bound task of a name in a layer; its arguments are bound later, without recursion."""
-        key = (layer, name)
-        bound = self.tasks.get(key)
+        bound = self._entered[layer].get(name)
         if bound is None:
             override = self.around.overrides.get(name) if layer == 0 and not beneath else None
             if override is not None:
@@ -83,7 +111,7 @@ class Resolver(Binder):
                 return self._overriding(override, name)
             declaration = self.layers[layer].names[name]
             inner = layer == 0 and not beneath
-            bound = self._enter(key, declaration, name if inner else self._layered(layer, name))
+            bound = self._enter(layer, name, declaration, name if inner else self._layered(layer, name))
         return bound
 
     def _layered(self, layer: int, name: str) -> str:
@@ -91,22 +119,22 @@ class Resolver(Binder):
         taken = any(name in inner.names for inner in self.layers[:layer]) or name in self.around.overrides
         return f"{name}@{self.layers[layer].where}" if taken else name
 
-    def _enter(self, key: tuple[int, str], declaration: Declaration, label: str) -> BoundTask:
+    def _enter(self, layer: int, name: str, declaration: Declaration, label: str) -> BoundTask:
         bound = BoundTask(f"{self.path}::{label}", declaration.name, self.flow, declaration, self._order)
         if "@" in label:
             bound.name = label
         self._order += 1
-        self.tasks[key] = bound
-        self._queue.append((bound, declaration, key[0]))
+        self.tasks.append(bound)
+        self._entered[layer][name] = bound
+        self._queue.append((bound, declaration, layer))
         return bound
 
     def _overriding(self, override: Override, name: str) -> BoundTask:
-        key = (-1, name)
-        bound = self.tasks.get(key)
+        bound = self._entered[-1].get(name)
         if bound is not None:
             return bound
         if override.declaration is not None:
-            return self._enter(key, override.declaration, name)
+            return self._enter(-1, name, override.declaration, name)
         layer = next((i for i, layer in enumerate(self.layers) if name in layer.names), 0)
         original = self.layers[layer].names.get(name)
         if original is not None and not is_resource(original):
@@ -116,7 +144,8 @@ class Resolver(Binder):
         else:
             value = self._override_value(override, original)
             given = given_value(f"{self.path}::{name}", name, self.flow, value)
-        self.tasks[key] = given
+        self.tasks.append(given)
+        self._entered[-1][name] = given
         return given
 
     def _drain(self) -> None:
@@ -128,7 +157,7 @@ class Resolver(Binder):
             try:
                 if bound.given is not None:
                     self._bind_given(bound, declaration, layer)
-                else:
+                elif not self._bind_plain(bound, declaration):
                     self._bind_task(bound, declaration, layer)
             except UsageError as error:
                 self.errors.append(error)
@@ -136,6 +165,28 @@ class Resolver(Binder):
         for given, original in self._stand_ins:
             self._try(self._map_given, given, original)
         self._stand_ins.clear()
+
+    def _bind_plain(self, bound: BoundTask, declaration: Declaration) -> bool:
+        """Bind a task that says nothing but names of tasks that were found before; return whether it is one.
+
+        Nearly all are, and ``_bind_task`` does the same at several times the cost.
+        """
+        function = declaration.function
+        if declaration.options or self._says_more or type(function) is not FunctionType:
+            return False
+        code = function.__code__
+        if code.co_flags & _REFUSED or code.co_posonlyargcount or "__wrapped__" in function.__dict__:
+            return False
+        if count := code.co_argcount + code.co_kwonlyargcount:
+            names = code.co_varnames[:count]
+            if declaration.name in names or not function.__annotations__.keys().isdisjoint(names):
+                return False
+            upstream = list(map(self._tasks_by_name.get, names))
+            if not all(upstream):
+                return False
+            bound.edges = tuple(map(Edge, upstream, names))  # type: ignore[arg-type]  # None is not in there
+        bound.options = self._defaults
+        return True
 
     def _bind_task(self, bound: BoundTask, declaration: Declaration, layer: int) -> None:
         if declaration.is_generator:
@@ -146,16 +197,19 @@ class Resolver(Binder):
         self._apply_options(bound, declaration)
         each = self._each(bound, declaration) if declaration.options else {}
         asked_from = (layer, declaration.name)
+        bound.edges = edges = []
         for argument in declaration.arguments():
             if argument.name in each:
                 continue
             try:
-                self._bind_argument(bound, declaration, argument, asked_from)
+                edge = self._bind_argument(bound, declaration, argument, asked_from)
             except UsageError as error:
                 self.errors.append(error)
+            else:
+                edges += [edge] if edge is not None else []
         if declaration.options:
             self._bind_each(bound, declaration, each, asked_from)
-            self._bind_needs(bound, declaration, asked_from)
+            self._bind_needs(bound, declaration, asked_from, edges)
 
     def _apply_options(self, bound: BoundTask, declaration: Declaration) -> None:
         written = declaration.options
@@ -188,36 +242,37 @@ class Resolver(Binder):
 
     def _bind_argument(
         self, bound: BoundTask, declaration: Declaration, argument: Argument, asked_from: tuple[int, str]
-    ) -> None:
+    ) -> Edge | None:
+        """Find what an argument leads to: the edge to it if it is a task, else it is noted in ``bound``."""
         wants = NOTHING if argument.annotation is MISSING else self._read(bound, declaration, argument)
         name = wants.source or argument.name
         if name != asked_from[1] and (upstream := self._tasks_by_name.get(name)) is not None:
-            bound.edges.append(Edge(upstream, argument.name, wants.accepts, wants.collected))
-            return
+            return Edge(upstream, argument.name, wants.accepts, wants.collected)
         found = self.find(name, asked_from)
         if found is None or (found.override is not None and self._overrides_parameter(found, name)):
             self._take_parameter(bound, declaration, argument, wants, name)
-            return
+            return None
         if found.input:
             self._check_builtin(bound, declaration, argument, wants, found, name)
-            bound.constants[argument.name] = self.around.inputs[name]
-            bound.parameters[argument.name] = name
-            return
+            bound.constants = {**bound.constants, argument.name: self.around.inputs[name]}
+            bound.parameters = {**bound.parameters, argument.name: name}
+            return None
         if found.declaration is not None and is_resource(found.declaration):
             if found.plugin is not None:
                 self._check_builtin(bound, declaration, argument, wants, found, name)
             self._refuse_collected(bound, argument, wants)
-            bound.resources[argument.name] = self._found_resource(found, name)
-            return
+            bound.resources = {**bound.resources, argument.name: self._found_resource(found, name)}
+            return None
         if found.override is not None and found.declaration is None and self._replaces_resource(name):
-            bound.resources[argument.name] = self._constant_resource(name, found.override, wants)
-            return
+            constant = self._constant_resource(name, found.override, wants)
+            bound.resources = {**bound.resources, argument.name: constant}
+            return None
         if found.plugin is not None:
             self._check_builtin(bound, declaration, argument, wants, found, name)
         upstream = self._found_task(found, name)
         if found.override is None and found.plugin is None and found.part is None and name != asked_from[1]:
             self._tasks_by_name[name] = upstream
-        bound.edges.append(Edge(upstream, argument.name, wants.accepts, wants.collected, found.part))
+        return Edge(upstream, argument.name, wants.accepts, wants.collected, found.part)
 
     def _read(self, bound: BoundTask, declaration: Declaration, argument: Argument) -> Wants:
         try:
@@ -234,44 +289,6 @@ class Resolver(Binder):
             return self._overriding(found.override, name)
         assert found.declaration is not None  # parameters and resources were told apart before
         return self._task(found.layer, found.declaration.name, beneath=found.beneath)
-
-    @staticmethod
-    def _refuse_collected(bound: BoundTask, argument: Argument, wants: Wants) -> None:
-        if wants.collected:
-            raise ResolutionError(
-                f"task {bound.name!r} ({bound.where}) collects {argument.name!r}, which is a resource",
-                remedy="Only the elements of a mapped task can be collected.",
-            )
-
-    def _check_builtin(
-        self,
-        bound: BoundTask,
-        declaration: Declaration,
-        argument: Argument,
-        wants: Wants,
-        found: Found,
-        name: str,
-    ) -> None:
-        """Refuse a plugin's name where the argument plainly means something else (ruling B4)."""
-        if found.input:
-            gives: object = type(self.around.inputs[name])
-            kind = f"the value {name!r}"
-        else:
-            assert found.declaration is not None
-            kind = f"{found.declaration.kind} {name!r} of plugin {found.plugin!r}"
-            gives = given_type(found.declaration)
-        problem = ""
-        if argument.default is not MISSING:
-            problem = "has a default"
-        elif wants.annotation is not MISSING and not wants.problem and cannot_fit(gives, wants.accepts.type):
-            problem = f"is annotated {shown(wants.annotation)}"
-        if problem:
-            raise ResolutionError(
-                f"{declaration.kind} {bound.name!r} ({declaration.where}): argument {argument.name!r} {problem}, "
-                f"but its name is taken",
-                known=f"{name!r} is {kind}: {shown(gives)}",
-                remedy="Rename the argument, or ask for what it is.",
-            )
 
     def _take_parameter(
         self, bound: BoundTask, declaration: Declaration, argument: Argument, wants: Wants, name: str
@@ -290,7 +307,7 @@ class Resolver(Binder):
                 remedy=did_you_mean(name, self.visible(), f"Define a task named {name!r}."),
             )
         self._declare(bound.key, declaration, argument, wants, name)
-        bound.parameters[argument.name] = name
+        bound.parameters = {**bound.parameters, argument.name: name}
 
     # Fan-out, needs, fallback
 
@@ -329,6 +346,7 @@ class Resolver(Binder):
     ) -> None:
         written: Any = declaration.options.get("each") or {}
         arguments = {argument.name: argument for argument in declaration.arguments()}
+        elements: list[Element] = []
         for key, source in written.items():
             names = each[key.split(",")[0].strip()]
             try:
@@ -337,7 +355,8 @@ class Resolver(Binder):
                 self.errors.append(error)
                 continue
             # The axis itself is made when the axes of all sources are known.
-            bound.elements.append(Element(names, Axis(upstream, part, ()), unpack="," in key))
+            elements.append(Element(names, Axis(upstream, part, ()), unpack="," in key))
+        bound.elements = elements
 
     def _source(
         self,
@@ -383,15 +402,17 @@ class Resolver(Binder):
             parameter = self.parameters[name]
             given = given_value(f"{self.path}::{name}", name, self.flow, MISSING)
             given.given = lambda path: self.parameters[name].value
-            given.parameters[name] = parameter.name
+            given.parameters = {name: parameter.name}
             self._givens[name] = given
         return given
 
-    def _bind_needs(self, bound: BoundTask, declaration: Declaration, asked_from: tuple[int, str]) -> None:
+    def _bind_needs(
+        self, bound: BoundTask, declaration: Declaration, asked_from: tuple[int, str], edges: list[Edge]
+    ) -> None:
         where = f"task {bound.name!r} ({bound.where})"
         for name in names_of(declaration.options.get("needs", ()), "needs", where):
             found = self._must_be_task(name, "needs", bound, asked_from)
-            bound.edges.append(Edge(self._found_task(found, name)))
+            edges.append(Edge(self._found_task(found, name)))
         fallback = declaration.options.get("fallback")
         if fallback is not None:
             if not isinstance(fallback, str):
@@ -399,7 +420,7 @@ class Resolver(Binder):
             found = self._must_be_task(fallback, "fallback", bound, asked_from)
             bound.fallback = self._found_task(found, fallback)
             bound.fallback.is_fallback = True
-        if bound.trigger is not None and not bound.edges and "trigger" in declaration.options:
+        if bound.trigger is not None and not edges and "trigger" in declaration.options:
             raise OptionError(
                 f"{where}: trigger={bound.trigger!r} on a task that has nothing above it",
                 remedy="Ask for a task by argument, or name one in needs=[…].",
@@ -430,4 +451,4 @@ class Resolver(Binder):
         given.given = lambda path: value
         check_stand_in(given, original, value)
         if given.elements:
-            given.constants["__mapped__"] = True
+            given.constants = {"__mapped__": True}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar, overload
 
-from flowkit.declarations import Declaration
+from flowkit.declarations import NOTHING, Declaration
 from flowkit.tasks import record
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -53,5 +53,5 @@ def resource(function: Callable[..., Any] | None = None, /, **options: Any) -> A
         return decorate
     if not callable(function):
         raise TypeError(f"@resource decorates a function, not {function!r}; options are keyword arguments")
-    record(Resource(function, {}))
+    record(Resource(function, NOTHING))
     return function

@@ -30,7 +30,7 @@ class Run:
         report: Everything that happened, as facts.
     """
 
-    def __init__(self, runner: Runner, report: RunReport, targets: set[BoundTask]) -> None:
+    def __init__(self, runner: Runner, report: RunReport, targets: frozenset[BoundTask]) -> None:
         self._runner = runner
         self._targets = targets
         self.report = report

@@ -50,7 +50,7 @@ def choose(
     for collected, bound, own in flows:
         if collected.whole:
             chosen.update(dict.fromkeys(own))
-            whole.update(own)
+            whole.update(own if collected.selectors else ())
         for selector in collected.selectors:
             task = _named(graph, bound, selector)
             found = [task]

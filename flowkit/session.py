@@ -19,6 +19,7 @@ from flowkit import settings as settings_
 from flowkit.axes import assign_axes, misfits
 from flowkit.clock import Clock, SystemClock
 from flowkit.collector import CollectedFlow, Collector, Target, parse
+from flowkit.declarations import NOTHING
 from flowkit.errors import (
     CycleError,
     FlowError,
@@ -188,6 +189,11 @@ class Session:
             self._configured = False
             self.plugins.all("flowkit_unconfigure", session=self)
 
+    def forget(self) -> None:
+        """Let go of what was collected: nobody will ask for it any more."""
+        self.graph = None
+        self.parameters, self._resolvers, self._flows = {}, [], []
+
     # From targets to a graph
 
     def collect(self, override: Mapping[str, object] | None = None, overrides: Sequence[str] = ()) -> Graph:
@@ -247,23 +253,19 @@ class Session:
         )
 
     def _graph(self, errors: list[UsageError]) -> Graph | None:
-        tasks = [t for r in self._resolvers for t in r.tasks.values()]
-        known = set(tasks)
-        for task in list(tasks):
-            for upstream in task.upstream():
-                if upstream not in known:
-                    known.add(upstream)
-                    tasks.append(upstream)
+        tasks: list[BoundTask] = []
         circular = False
         for resolver in self._resolvers:  # a cycle in one flow hides nothing of another
-            mine = [t for t in tasks if t.flow is resolver.flow]
             try:
-                errors += assign_axes(sorted_upstream_first(mine))
+                mine = sorted_upstream_first(resolver.tasks)
             except CycleError as error:
                 errors.append(error)
-                errors += [e for t in mine for e in misfits(t)]
+                errors += [e for t in resolver.tasks for e in misfits(t)]
                 circular = True
-        return None if circular else Graph(tasks, [r.flow for r in self._resolvers])
+            else:
+                errors += assign_axes(mine)
+                tasks += mine
+        return None if circular else Graph(tasks, [r.flow for r in self._resolvers], ordered=True)
 
     def _tell_collected(self, graph: Graph) -> None:
         tell = self.plugins.caller("flowkit_flow_collected")
@@ -272,9 +274,14 @@ class Session:
                 tell(flow)
         tell = self.plugins.caller("flowkit_task_collected")
         if tell is not None:
-            for task in sorted(graph.tasks, key=attrgetter("order")):
-                if task.given is None:
-                    tell(task)
+            demands: dict[str, int] = {}  # what nobody wrote into is handed to the next task
+            for task in sorted([t for t in graph.tasks if t.given is None], key=attrgetter("order")):
+                task.demands = demands
+                tell(task)
+                if task.demands:
+                    demands = {}
+                else:
+                    task.demands = NOTHING
         _raise_all([e for _, found in self.plugins.all("flowkit_collected", graph=graph) for e in found])
 
     def prepare(
@@ -426,8 +433,9 @@ class Session:
         assert self.graph is not None  # collected before
         selection = self.select()
         graph = self.graph.restricted(selection.targets)
-        come_along = {t for t in graph.tasks if t.is_fallback}
-        self.selected = sum(t in graph.targets or t in come_along for _, _, own in self._flows for t in own)
+        come_along = [t for t in graph.tasks if t.is_fallback]
+        selected = graph.targets.union(come_along) if come_along else graph.targets
+        self.selected = sum(sum(map(selected.__contains__, own)) for _, _, own in self._flows)
         values = self.settle(graph, params)
         cut = axis_filters(graph, selection)
         wants = element_wants(graph, selection)
@@ -437,7 +445,7 @@ class Session:
         limits: dict[str, int | tuple[int, float]] = {}
         for _, found in self.plugins.all("flowkit_capacity", graph=graph):
             limits.update(found)
-        targets = set(selection.targets)
+        targets = graph.targets
         with no_garbage():
             runner = Runner(
                 info,
@@ -455,7 +463,7 @@ class Session:
         with no_garbage():  # what is known of every node is read here
             self.plugins.all("flowkit_run_started", run=info)
         folders = {os.path.dirname(f.file) for f in graph.flows if f.file}
-        with _all_importable(folders):
+        with imports.all_importable(folders):
             report = runner.execute()
         check_exact(selection, runner)
         self.plugins.all("flowkit_run_ended", report=report)
@@ -541,16 +549,6 @@ def _folders(targets: Sequence[Target]) -> list[Path]:
         else:
             folders.append(Path.cwd())
     return folders
-
-
-def _all_importable(folders: set[str]) -> Any:
-    from contextlib import ExitStack
-
-    stack = ExitStack()
-    for folder in sorted(folders):
-        top = imports.top_of_package(Path(folder) / "x.py")[0]
-        stack.enter_context(imports.importable(str(top)))
-    return stack
 
 
 def _listed(value: object) -> list[str]:

@@ -41,7 +41,8 @@ def settle_flow(
         resource.constants.update({a: found[p].value for a, p in resource.parameters.items()})
     for task in tasks:
         if task.given is None:
-            task.constants.update({a: found[p].value for a, p in task.parameters.items() if p in found})
+            values_of = {a: found[p].value for a, p in task.parameters.items() if p in found}
+            task.constants = {**task.constants, **values_of}
     return values, errors
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
 from typing import Any, TypeVar, overload
 
-from flowkit.declarations import Declaration
+from flowkit.declarations import NOTHING, Declaration
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,6 +40,10 @@ def record(declaration: Declaration) -> None:
 
 def declared(thing: object) -> Declaration | None:
     """Return what a decorator of flowkit's recorded on ``thing``, or None."""
+    if type(thing) is FunctionType:
+        own = thing.__dict__.get(MARK)
+        if own is None or (type(own) is Task and own.function is thing):
+            return own
     found = getattr(thing, "__dict__", None)
     mark = found.get(MARK) if isinstance(found, (dict, Mapping)) else None
     if mark is None or not isinstance(mark, Declaration) or isinstance(thing, type):
@@ -96,7 +101,12 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
             return decorated
 
         return decorate
+    if type(function) is FunctionType:  # as nearly all are: what record() does, without its checks
+        declaration = function.__flowkit__ = Task(function, NOTHING)  # type: ignore[attr-defined]  # this is MARK
+        if recorders:
+            recorders[-1].append(declaration)
+        return function
     if not callable(function):
         raise TypeError(f"@task decorates a function, not {function!r}; options are keyword arguments")
-    record(Task(function, {}))
+    record(Task(function, NOTHING))
     return function

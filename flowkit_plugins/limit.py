@@ -69,31 +69,29 @@ class Limits:
     @hookimpl
     def flowkit_collected(self, graph: Graph) -> list[UsageError]:
         """Return what is wrong: a size that is none, two for one pool, or a pool without any."""
-        sizes, errors = self._sizes(graph)
-        for task in graph.tasks:
-            policy = task.options.get("limit")
-            if isinstance(policy, Limit):
-                errors += [
-                    _no_size(name, task, sizes)
-                    for name, _ in policy.pools
-                    if name not in sizes and name not in self._settings
-                ]
+        limited = _limited(graph)
+        sizes, errors = self._sizes(limited)
+        for task, policy in limited:
+            errors += [
+                _no_size(name, task, sizes)
+                for name, _ in policy.pools
+                if name not in sizes and name not in self._settings
+            ]
         return errors
 
     @hookimpl
     def flowkit_capacity(self, graph: Graph) -> dict[str, Size]:
         """Return the size of each limit that a task of the graph demands."""
-        sizes, _ = self._sizes(graph)
+        limited = _limited(graph)
+        sizes, _ = self._sizes(limited)
         found: dict[str, Size] = {}
-        for task in graph.tasks:
-            policy = task.options.get("limit")
-            if isinstance(policy, Limit):
-                if policy.own is not None:
-                    found[own_name(task)] = policy.own
-                found.update((name, sizes[name]) for name, _ in policy.pools)
+        for task, policy in limited:
+            if policy.own is not None:
+                found[own_name(task)] = policy.own
+            found.update((name, sizes[name]) for name, _ in policy.pools)
         return found
 
-    def _sizes(self, graph: Graph) -> tuple[dict[str, Size], list[UsageError]]:
+    def _sizes(self, limited: Sequence[tuple[BoundTask, Limit]]) -> tuple[dict[str, Size], list[UsageError]]:
         """Return the size of each pool, and what is wrong with what is said of them."""
         said: dict[str, tuple[Size, str]] = {}
         errors: list[UsageError] = []
@@ -108,12 +106,17 @@ class Limits:
                         remedy=f'Write {name} = 2, or {name} = "30/m".',
                     )
                 )
-        for task in graph.tasks:
-            policy = task.options.get("limit")
-            for name, given in policy.pools if isinstance(policy, Limit) else ():
+        for task, policy in limited:
+            for name, given in policy.pools:
                 if given is not None and said.setdefault(name, (given, _place(task)))[0] != given:
                     errors.append(_two_sizes(name, said[name], (given, _place(task))))
         return {name: found for name, (found, _) in said.items()}, errors
+
+
+def _limited(graph: Graph) -> list[tuple[BoundTask, Limit]]:
+    """Return the tasks that have limits, with those."""
+    said = [(task, policy) for task in graph.tasks if (policy := task.options.get("limit")) is not None]
+    return [(task, policy) for task, policy in said if isinstance(policy, Limit)]
 
 
 @hookimpl
@@ -154,10 +157,8 @@ def flowkit_task_collected(task: BoundTask) -> None:
     """Write down what each node of a task takes: one of each of its limits."""
     policy = task.options.get("limit")
     if isinstance(policy, Limit):
-        if policy.own is not None:
-            task.demands[own_name(task)] = 1
-        for name, _ in policy.pools:
-            task.demands[name] = 1
+        own = {own_name(task): 1} if policy.own is not None else {}
+        task.demands = {**task.demands, **own, **{name: 1 for name, _ in policy.pools}}
 
 
 def own_name(task: BoundTask) -> str:

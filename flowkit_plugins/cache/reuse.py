@@ -35,6 +35,8 @@ class Reuse(Keeping):
     @hookimpl
     def flowkit_collected(self, graph: Graph) -> Sequence[UsageError]:
         """Say which names of ``--refresh`` lead nowhere."""
+        if not self._refresh:
+            return ()
         known = {t.name for t in graph.tasks if t.given is None}
         return [
             OptionError(
@@ -42,7 +44,7 @@ class Reuse(Keeping):
                 known=f"tasks: {listing(known)}",
                 remedy=did_you_mean(name, known, "Name a task of the flow, without its file and element."),
             )
-            for name in sorted((self._refresh or frozenset()) - known)
+            for name in sorted(self._refresh - known)
         ]
 
     @hookimpl

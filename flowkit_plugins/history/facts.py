@@ -189,14 +189,12 @@ def shape(graph: Graph) -> tuple[str, str]:
     task comes after), ``mapped`` and ``torn`` (resources that it uses and that are torn down) are only
     there for those that have any.
     """
-    keys: list[str] = []
+    keys = [task.key if task.given is None else "" for task in graph.tasks]
     ups: dict[int, list[int]] = {}
     mapped: list[int] = []
     torn: dict[int, list[str]] = {}
-    place: dict[BoundTask, int] = {}
+    place = dict(zip(graph.tasks, range(len(keys)), strict=True))
     for i, task in enumerate(graph.tasks):
-        place[task] = i
-        keys.append(task.key if task.given is None else "")
         if task.edges or task.elements or task.fallback is not None:
             ups[i] = list(dict.fromkeys([place[up] for up in task.upstream() if up in place]))
         if task.axes:

@@ -101,6 +101,40 @@ def test_what_a_task_leaves_behind_in_a_cycle_is_finalized_at_exit(flow, project
     assert (project.root / "left").exists()
 
 
+def test_what_a_module_keeps_open_in_a_cycle_is_written_at_exit(flow, project):
+    flow("""
+        class Log:
+            def __init__(self): self.itself, self.file = self, open("log", "w")
+        log = Log()
+        @task
+        def t(): log.file.write("written")
+        @task
+        def value(t): return log
+    """)
+    assert project.flowkit("run", "m.py", "--no-cache").exit_code == 0
+    assert (project.root / "log").read_text() == "written"
+
+
+def test_what_a_plugin_keeps_of_a_run_is_whole_when_it_looks_at_exit(flow, project):
+    flow("""
+        @task
+        def t(): return 1
+        @task
+        def u(t): return t
+    """)
+    project.write("flowconf.py", """
+        import atexit
+        from pathlib import Path
+        from flowkit import hookimpl
+
+        @hookimpl
+        def flowkit_run_ended(report):
+            atexit.register(lambda: Path("seen").write_text(" ".join(n.unit.report.full_id for n in report.nodes)))
+    """)
+    assert project.flowkit("run", "m.py").exit_code == 0
+    assert (project.root / "seen").read_text() == "m.py::t m.py::u"
+
+
 def test_nothing_to_run_is_5(flow, project):
     flow(FLOW)
     ended = project.flowkit("run", "m.py", "-k", "nothing")

@@ -91,15 +91,18 @@ def tried(deadlines: Mapping[str, float] | None = None, **sketches: Sketch) -> t
 
 
 def _bind(task: BoundTask, sketch: Sketch, tasks: Mapping[str, BoundTask]) -> None:
+    edges: list[Edge] = []
+    elements: list[Element] = []
     for asked, annotation in sketch.arguments.items():
         name, _, part = asked.partition(".")
         wants = read(annotation, {})
-        task.edges.append(Edge(tasks[name], asked, wants.accepts, wants.collected, part or None))
+        edges.append(Edge(tasks[name], asked, wants.accepts, wants.collected, part or None))
     for name in sketch.needs:
-        task.edges.append(Edge(tasks[name]))
+        edges.append(Edge(tasks[name]))
     for number, asked in enumerate(sketch.each):
         name, _, part = asked.partition(".")
-        task.elements.append(Element((f"x{number}",), Axis(tasks[name], part or None, ())))
+        elements.append(Element((f"x{number}",), Axis(tasks[name], part or None, ())))
+    task.edges, task.elements = edges, elements
     for option, value in sketch.options.items():
         setattr(task, option, value)
     if isinstance(task.fallback, str):
