@@ -22,7 +22,7 @@ from flowkit.errors import (
 )
 from flowkit.hookspecs import Flag
 from flowkit.plugins import Plugins
-from flowkit.process import Signals, collect_less_often, take_apart_at_exit
+from flowkit.process import Signals, own_process
 
 if TYPE_CHECKING:
     from flowkit.graph import Graph
@@ -354,8 +354,7 @@ def requested_plugins(arguments: Sequence[str]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: run a command, print what is wrong, exit with the code for it."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    collect_less_often()
-    take_apart_at_exit()
+    own_process()
     sys.exit(_guarded(arguments))
 
 

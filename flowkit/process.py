@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import gc
 import os
 import signal
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from flowkit import garbage
 from flowkit.plugins import BUILT_IN
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ _ended: list[tuple[weakref.ref[Runner], weakref.ref[Session]]] = []
 
 #: The exit code after a second Ctrl-C.
 KILLED = 130
-
-#: New objects after which the garbage collector looks at them: up to the run, and in it.
-BEFORE_RUN, IN_RUN = 1_000_000, 20_000
 
 
 class Signals:
@@ -38,11 +35,7 @@ class Signals:
     def install(self, runner: Runner) -> None:
         """Take the signals for a run that is about to start."""
         self.runner = runner
-        gc.freeze()  # what is there now stays: collections look at what the run makes
-        youngest, *older = gc.get_threshold()
-        if youngest == BEFORE_RUN:
-            gc.set_threshold(IN_RUN, *older)
-
+        garbage.run_begins()
         if threading.current_thread() is not threading.main_thread():
             return
 
@@ -69,36 +62,20 @@ class Signals:
             _ended.append((weakref.ref(self.runner), weakref.ref(session)))
 
     def remove(self) -> None:
-        """Give the signals back.
-
-        And the garbage collector all objects: a module that keeps a file open in a cycle would lose
-        what it wrote if Python did not look there at exit.
-        """
-        gc.unfreeze()
+        """Give the signals back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
 
-def collect_less_often() -> None:
-    """Have the garbage collector look less often than after 700 new objects, unless told otherwise.
+def own_process() -> None:
+    """Have the collector look for garbage less often, and what a run was made of taken apart at exit.
 
-    A run keeps what it makes: nodes, reports, syntax trees. Looking through them again and again
-    took a fifth of the time of 10,000 nodes. Before a run, modules and the graph are made, which
-    stay to the end. This process is ours; ``flowkit.run()`` leaves the caller's collector alone.
-    """
-    youngest, *older = gc.get_threshold()
-    if 0 < youngest <= 2_000:
-        gc.set_threshold(BEFORE_RUN, *older)
-
-
-def take_apart_at_exit() -> None:
-    """Have what a run was made of taken apart when the process ends; called first, so that it is done last.
-
-    Python looks for garbage three times when it exits, and through all that is there. Nodes, tasks
+    Called first, so that the latter is done last. Python looks for garbage three times when it exits, and through all that is there. Nodes, tasks
     and reports hold each other: taken apart they are gone before, which saves 5 µs a node. Only
     what is flowkit's own is taken apart; what users' code made is found by Python as ever.
     """
     atexit.register(_take_apart)
+    garbage.collect_less_often()
 
 
 def _take_apart() -> None:
@@ -110,7 +87,7 @@ def _take_apart() -> None:
         session.forget()
         for state in runner.machine.states.values():
             if state.links:
-                state.links = []
+                state.links = ()
         for report in runner.report.nodes:
             report.unit.report = None
         kept = [*session.plugins.manager.get_plugins(), *session.services.values()]

@@ -18,6 +18,7 @@ from flowkit.elements import NotAList
 from flowkit.executors import Executor
 from flowkit.executors.alarm import Alarm
 from flowkit.executors.coroutines import EventLoop
+from flowkit.garbage import no_garbage
 from flowkit.graph import Axis, BoundResource, BoundTask, Graph
 from flowkit.hookspecs import Again, Kept
 from flowkit.inputs import Gatherer
@@ -152,7 +153,8 @@ class Runner:
         self.executor.start(self.worker, self.done)
         pressed: KeyboardInterrupt | None = None
         try:
-            self._turn(RunStarted(self._clock.now(), held=self._lookups.ahead))
+            with no_garbage():
+                self._turn(RunStarted(self._clock.now(), held=self._lookups.ahead))
             if self.executor.busy and self._wake_at != float("inf"):
                 self._alarm.start()  # the flow's own deadline
             while not self._over():

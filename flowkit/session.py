@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from pathlib import Path
@@ -32,6 +30,7 @@ from flowkit.errors import (
 )
 from flowkit.executors import Executor
 from flowkit.executors.local import LOCAL
+from flowkit.garbage import no_garbage
 from flowkit.graph import Axis, BoundFlow, BoundTask, Graph, sorted_upstream_first
 from flowkit.hookspecs import Flag, Option
 from flowkit.lookup import Override, Surroundings
@@ -56,18 +55,6 @@ _loading = threading.RLock()
 
 #: Keywords of ``flowkit.run`` and flags of ``flowkit run`` that belong to the core.
 CORE_FLAGS = ("k", "m", "deselect", "n", "executor", "x", "maxfail", "p")
-
-
-@contextmanager
-def no_garbage() -> Iterator[None]:
-    """Leave the garbage collector off while a large graph is made: it would walk it again and again."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()
 
 
 class Session:
