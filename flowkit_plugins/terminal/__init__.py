@@ -14,11 +14,11 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowkit.errors import OptionError
 from flowkit.hookspecs import Flag, hookimpl
+from flowkit.records import record
 from flowkit.reports import Attempt, NodeReport, RunInfo, RunReport
 from flowkit.scheduler import Scheduler
 from flowkit.services import Before, Display, Typical
@@ -103,7 +103,7 @@ def flowkit_configure(session: Session) -> None:
         session.plugins.register(Retries(reporter.queue), "terminal:retries")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Wanted:
     """What the flags ask for."""
 
