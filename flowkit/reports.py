@@ -11,14 +11,14 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from flowkit.graph import BoundTask, Graph
 from flowkit.records import field, record
-from flowkit.scheduler.states import Node
 from flowkit.secrets import Mask
 
 if TYPE_CHECKING:
+    from flowkit.graph import BoundTask, Graph
     from flowkit.hookspecs import Kept
     from flowkit.parameters import Given
+    from flowkit.scheduler.states import Node
 
 #: Word → letter, as the terminal prints them.
 LETTERS = {

@@ -20,7 +20,6 @@ from flowkit.errors import OptionError
 from flowkit.hookspecs import Flag, hookimpl
 from flowkit.records import record
 from flowkit.reports import Attempt, NodeReport, RunInfo, RunReport
-from flowkit.scheduler import Scheduler
 from flowkit.services import Before, Display, Typical
 from flowkit_plugins.terminal import failures, header, live, summary, traceback
 from flowkit_plugins.terminal.beside import Streams
@@ -192,6 +191,8 @@ class Reporter:
         if not wanted.quiet:
             header.write(screen, self._session, verbose=wanted.verbose)
             screen.flush()
+        from flowkit.scheduler import Scheduler  # a run has it; help need not wait for it
+
         scheduler = self._session.services.get(Scheduler)
         progress = Progress(
             run.graph.tasks, scheduler if isinstance(scheduler, Scheduler) else None
