@@ -3,7 +3,7 @@
 The map, from the bottom up; what is not in ``__all__``, ``flowkit.hookspecs``, ``flowkit.executors``
 or ``flowkit.testing`` may change:
 
-- words: ``errors``, ``durations``, ``outcomes``, ``values``, ``digests`` and what those stand on, ``secrets``
+- words: ``errors``, ``durations``, ``outcomes``, ``values``, ``digests`` and what those stand on, ``records``, ``secrets``
 - what the user wrote: ``annotations``, ``declarations``, ``tasks``, ``resources``, ``flows``, ``parameters``
 - structure: ``collector`` and ``imports``; ``lookup``, ``options``, ``binding``, ``resolver``; ``axes``, ``graph``, ``selection``
 - ``scheduler``: decides, purely

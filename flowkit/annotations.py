@@ -11,21 +11,21 @@ import sys
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from flowkit.errors import DeclarationError
 from flowkit.outcomes import Failure, Outcome, Skipped, Success
+from flowkit.records import record, replaced
 from flowkit.values import Collected
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class From:
     """Names another provider for an argument: ``df: Annotated[DataFrame, From("clean")]``."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Accepts:
     """The ways an upstream may have ended for this argument, and what arrives.
 
@@ -52,7 +52,7 @@ class Accepts:
 PLAIN = Accepts()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Wants:
     """One argument's annotation, read.
 
@@ -109,7 +109,7 @@ def read(annotation: object, namespace: Mapping[str, object]) -> Wants:
             _known[annotation] = wants
         except TypeError:
             pass
-    return replace(wants, problem=problem) if problem else wants
+    return replaced(wants, problem=problem) if problem else wants
 
 
 def evaluated(annotation: object, namespace: Mapping[str, object]) -> object:

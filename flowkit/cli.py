@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -206,6 +205,8 @@ def run_command(targets: Sequence[str], given: Mapping[str, Any]) -> int:
     overrides, plugins = flags.pop("overrides", ()), flags.pop("plugins", ())
     planning = flags.pop("plan", False)
     as_json = planning and (flags.pop("as_json", False) or flags.pop("json", False))
+    import shlex
+
     command = shlex.join(["flowkit", *sys.argv[1:]])
     session: Session | None = None
     handler = Signals()

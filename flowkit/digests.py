@@ -17,12 +17,12 @@ import hashlib
 import os
 import pickle
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from flowkit.digesters import TELL, Hook, learn, parts_of, tell_class
 from flowkit.filefacts import HEX_CHARACTERS, FileFact, FileMemo, FileMemory, digest_file
 from flowkit.frames import class_name
+from flowkit.records import record
 from flowkit.sinks import HeavilyShared, Sink, WatchfulSink
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Undigestible(Exception):
         super().__init__(f"{path}: {reason}")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Digest:
     """The digest of a value, and what was met on the way.
 

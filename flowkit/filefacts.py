@@ -10,8 +10,9 @@ import hashlib
 import os
 import stat
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
+
+from flowkit.records import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,7 @@ RACY_NS: Final = 2_000_000_000
 """A file changed this shortly before it was recorded may change again within the same mtime."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class FileFact:
     """What was found at ``path``.
 
@@ -80,7 +81,7 @@ class FileMemo(Protocol):
         """Remember ``fact``, which was established just now."""
 
 
-@dataclass(slots=True)
+@record()
 class FileMemory:
     """A :class:`FileMemo` in memory. One that persists keeps ``facts`` and loads it again.
 
@@ -88,7 +89,7 @@ class FileMemory:
     anybody, at any later time.
     """
 
-    facts: dict[str, FileFact] = field(default_factory=dict)
+    facts: dict[str, FileFact] = field(factory=dict)
     now_ns: Callable[[], int] = time.time_ns
 
     def recall(self, path: str, size: int, mtime_ns: int, inode: int) -> str | None:

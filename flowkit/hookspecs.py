@@ -13,11 +13,11 @@ Nesting of what can happen to a node is fixed: look-up > retry > timeout > captu
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
+from flowkit.records import record
 from flowkit.reports import Section
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ hookspec = pluggy.HookspecMarker("flowkit")
 hookimpl = pluggy.HookimplMarker("flowkit")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Option:
     """An option of ``@task`` or ``Flow``, or a setting, that a plugin brings.
 
@@ -60,10 +60,10 @@ class Option:
     type: str
     help: str
     default: object = None
-    convert: Callable[[Any], object] = field(default=lambda value: value)
+    convert: Callable[[Any], object] = lambda value: value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Flag:
     """A flag of ``flowkit run`` (and ``plan``), and a keyword of ``flowkit.run``.
 
@@ -93,7 +93,7 @@ class Flag:
         return self.name.lstrip("-").replace("-", "_")
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Again:
     """Call the node once more, no earlier than ``not_before`` (seconds on the run clock)."""
 
@@ -101,7 +101,7 @@ class Again:
     reason: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Known:
     """The node need not be called: this became of it.
 
@@ -113,21 +113,39 @@ class Known:
         key: Names all that the value depends on.
     """
 
-    value: Handle | None = None
-    skipped: str | None = None
-    reason: str = ""
-    saved: float = 0.0
-    key: str = ""
+    value: Handle | None
+    skipped: str | None
+    reason: str
+    saved: float
+    key: str
+
+    def __init__(
+        self,
+        *,
+        value: Handle | None = None,
+        skipped: str | None = None,
+        reason: str = "",
+        saved: float = 0.0,
+        key: str = "",
+    ) -> None:
+        self.value = value
+        self.skipped = skipped
+        self.reason = reason
+        self.saved = saved
+        self.key = key
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Stale:
     """The node has to be called, for this reason."""
 
     reason: str
 
+    def __init__(self, *, reason: str) -> None:
+        self.reason = reason
 
-@dataclass(slots=True, kw_only=True)
+
+@record(kw_only=True)
 class Later:
     """Ask again at ``not_before`` (seconds on the run clock): somebody else is at it."""
 
@@ -135,7 +153,7 @@ class Later:
     reason: str
 
 
-@dataclass(slots=True, kw_only=True)
+@record(kw_only=True)
 class Kept:
     """What a plugin did with the value of a successful attempt.
 
@@ -146,10 +164,18 @@ class Kept:
         key: Names all that the value depends on.
     """
 
-    same: bool = False
-    handle: Handle | None = None
-    note: str = ""
-    key: str = ""
+    same: bool
+    handle: Handle | None
+    note: str
+    key: str
+
+    def __init__(
+        self, *, same: bool = False, handle: Handle | None = None, note: str = "", key: str = ""
+    ) -> None:
+        self.same = same
+        self.handle = handle
+        self.note = note
+        self.key = key
 
 
 @hookspec

@@ -13,15 +13,14 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
-import sysconfig
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
 RACY = 2.0  # seconds
-_LIBRARY = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")})
 
 _roots: list[str] = []
 #: Modules that came from users' folders: name → (folder it was imported for, mtime_ns and size of its file).
@@ -184,7 +183,14 @@ def _named_in(folder: str) -> list[str]:
 
 
 def _is_library(file: str) -> bool:
-    return "site-packages" in file or "dist-packages" in file or file.startswith(_LIBRARY)
+    return "site-packages" in file or "dist-packages" in file or file.startswith(_pythons_own())
+
+
+@cache
+def _pythons_own() -> tuple[str, ...]:
+    import sysconfig  # 2 ms with its paths, which few flows need
+
+    return tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")})
 
 
 def _remember(before: set[str], folder: str) -> list[ModuleType]:

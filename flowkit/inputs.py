@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from flowkit.annotations import Accepts
 from flowkit.elements import elements_of
 from flowkit.graph import Axis, BoundTask, Edge, Element
 from flowkit.outcomes import Failure, Outcome, Skipped, Success
+from flowkit.records import record
 from flowkit.scheduler import Node, Scheduler
 from flowkit.scheduler.expansion import project
 from flowkit.scheduler.states import FAILED
@@ -20,7 +20,7 @@ from flowkit.values import Collected, Handle, ValueMissing
 _NONE = object()
 
 
-@dataclass(slots=True)
+@record()
 class Inputs:
     """What a node will be called with, as facts: no value is loaded to look at this.
 
@@ -31,6 +31,11 @@ class Inputs:
     node: Node
     _machine: Scheduler
     _gatherer: Gatherer
+
+    def __init__(self, node: Node, machine: Scheduler, gatherer: Gatherer) -> None:
+        self.node = node
+        self._machine = machine
+        self._gatherer = gatherer
 
     @property
     def edges(self) -> list[tuple[Edge, Sequence[Node]]]:

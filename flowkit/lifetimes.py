@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Coroutine, Generator
-from dataclasses import dataclass
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from flowkit.errors import Cancelled, FailRequested, ResourceError, SkipRequested
 from flowkit.graph import BoundResource, BoundTask
+from flowkit.records import record
 from flowkit.reports import Attempt
 from flowkit.values import ValueMissing
 
@@ -29,7 +29,7 @@ class SetupFailed(Exception):
         super().__init__(str(error))
 
 
-@dataclass(slots=True)
+@record()
 class Live:
     """A resource that is set up."""
 
@@ -39,7 +39,7 @@ class Live:
     node: str
 
 
-@dataclass(slots=True)
+@record()
 class _Shared:
     """A resource that several attempts share.
 

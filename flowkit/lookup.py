@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from flowkit.annotations import MISSING, evaluated
@@ -27,9 +26,10 @@ from flowkit.options import (
     converted,
 )
 from flowkit.parameters import Parameter
+from flowkit.records import field, record
 
 
-@dataclass(slots=True)
+@record()
 class Override:
     """What stands in for a name in this run: a declaration, or a value."""
 
@@ -40,7 +40,7 @@ class Override:
     used: bool = False
 
 
-@dataclass(slots=True)
+@record()
 class Surroundings:
     """What is the same for every flow of a run.
 
@@ -61,10 +61,10 @@ class Surroundings:
     inputs: Mapping[str, object]
     overrides: Mapping[str, Override]
     convert: Callable[[str, str, object], object]
-    resources: dict[tuple[int, tuple[int, ...]], BoundResource] = field(default_factory=dict)
+    resources: dict[tuple[int, tuple[int, ...]], BoundResource] = field(factory=dict)
 
 
-@dataclass(slots=True)
+@record()
 class Found:
     """What a name leads to: a declaration in a layer, an override, or a plugin's input."""
 

@@ -6,10 +6,10 @@ A task says in an argument's annotation which of these it wants to see; see
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
 from flowkit.errors import FailRequested, SkipRequested
+from flowkit.records import record
 
 if TYPE_CHECKING:
     # With a default, so that a bare ``Failure`` or ``Skipped`` needs no brackets under mypy --strict.
@@ -28,7 +28,7 @@ class Outcome(Generic[T_co]):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Success(Outcome[T_co]):
     """The node returned.
 
@@ -45,7 +45,7 @@ class Success(Outcome[T_co]):
     cached: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Failure(Outcome[T_co]):
     """The node raised, timed out, or could not be run.
 
@@ -64,7 +64,7 @@ class Failure(Outcome[T_co]):
     kind: str = "error"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Skipped(Outcome[T_co]):
     """The node did not run.
 

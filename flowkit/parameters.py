@@ -7,18 +7,18 @@ import os
 import sys
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flowkit.annotations import MISSING
 from flowkit.annotations import text as shown
 from flowkit.errors import FlowError, ParameterError, UsageError, did_you_mean, listing
+from flowkit.records import field, record
 
 PREFIX = "FLOWKIT_PARAM_"
 
 
-@dataclass(slots=True)
+@record()
 class Parameter:
     """One input of a flow.
 
@@ -38,13 +38,13 @@ class Parameter:
     default: object
     asked_by: str
     where: str
-    users: list[str] = field(default_factory=list)
+    users: list[str] = field(factory=list)
     iterated: bool = False
     value: object = MISSING
     origin: str = "default"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Given:
     """A value from outside, before it is converted.
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from flowkit.graph import BoundTask, Graph
-from flowkit.scheduler.states import Node
+from flowkit.records import field, record
 from flowkit.secrets import Mask
 
 if TYPE_CHECKING:
+    from flowkit.graph import BoundTask, Graph
     from flowkit.hookspecs import Kept
     from flowkit.parameters import Given
+    from flowkit.scheduler.states import Node
 
 #: Word → letter, as the terminal prints them.
 LETTERS = {
@@ -37,7 +37,7 @@ LETTERS = {
 BAD = ("failed", "timeout", "error")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Section:
     """A titled piece of text in a report.
 
@@ -50,7 +50,7 @@ class Section:
     lines: Sequence[str]
 
 
-@dataclass(slots=True, eq=False)
+@record(eq=False)
 class RunInfo:
     """One execution, as everybody may know it while it goes on.
 
@@ -80,11 +80,11 @@ class RunInfo:
     started_at: float
     scheduled_at: datetime
     root: str
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, object] = field(factory=dict)
     command: str = ""
-    given: Mapping[str, Given] = field(default_factory=dict)
+    given: Mapping[str, Given] = field(factory=dict)
     mask: Mask = str
-    last_words: list[Callable[[], object]] = field(default_factory=list)
+    last_words: list[Callable[[], object]] = field(factory=list)
 
     @property
     def flow(self) -> str:
@@ -244,7 +244,7 @@ class NodeReport:
         return self.word in BAD and not self.unit.task.allow_failure and self.unit.stand_in is None
 
 
-@dataclass(slots=True, eq=False)
+@record(eq=False)
 class TeardownReport:
     """A resource whose teardown raised; the run fails, the nodes that used it keep their outcome."""
 
@@ -255,7 +255,7 @@ class TeardownReport:
     traceback: str
 
 
-@dataclass(slots=True, eq=False)
+@record(eq=False)
 class RunReport:
     """What became of a run.
 
@@ -270,12 +270,12 @@ class RunReport:
     """
 
     run: RunInfo
-    nodes: list[NodeReport] = field(default_factory=list)
-    teardowns: list[TeardownReport] = field(default_factory=list)
+    nodes: list[NodeReport] = field(factory=list)
+    teardowns: list[TeardownReport] = field(factory=list)
     duration: float = 0.0
     interrupted: bool = False
     stopped: str = ""
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(factory=list)
 
     @property
     def ok(self) -> bool:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 from flowkit.collector import CollectedFlow, Selector
 from flowkit.errors import SelectionError, did_you_mean, listing
 from flowkit.graph import Axis, BoundFlow, BoundTask, Graph
+from flowkit.records import field, record
 
 Predicate = Callable[[Collection[str]], bool]
 
 
-@dataclass(slots=True)
+@record()
 class Selection:
     """What was chosen.
 
@@ -25,8 +25,8 @@ class Selection:
     """
 
     targets: list[BoundTask]
-    elements: dict[BoundTask, Callable[[str], bool]] = field(default_factory=dict)
-    exact: dict[BoundTask, list[str]] = field(default_factory=dict)
+    elements: dict[BoundTask, Callable[[str], bool]] = field(factory=dict)
+    exact: dict[BoundTask, list[str]] = field(factory=dict)
 
 
 def choose(

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
-import sysconfig
+from functools import cache
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _PLUGINS = os.path.join(os.path.dirname(os.path.dirname(_HERE)), "flowkit_plugins") + os.sep
-_LIBRARY = tuple(
-    {sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-)
 
 
 def is_users(filename: str) -> bool:
     """Whether a frame's file is neither flowkit's, nor Python's, nor an installed package's."""
     if filename.startswith((_HERE, _PLUGINS, "<frozen")):
         return False
-    return "site-packages" not in filename and not filename.startswith(_LIBRARY)
+    return "site-packages" not in filename and not filename.startswith(_library())
+
+
+@cache
+def _library() -> tuple[str, ...]:
+    import sysconfig  # 2 ms with its paths, and only a failure needs them
+
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    return tuple({sysconfig.get_path(name) + os.sep for name in names})
 
 
 def as_text(error: BaseException) -> str:

@@ -13,7 +13,6 @@ import logging
 import os
 import random
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
 from types import MappingProxyType
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from flowkit.errors import ResourceError
 from flowkit.hookspecs import hookimpl
 from flowkit.outcomes import Failure, Skipped, Success
+from flowkit.records import record
 from flowkit.reports import current_attempt
 from flowkit.resources import resource
 from flowkit.values import Collected
@@ -53,7 +53,7 @@ def flowkit_inputs(session: Session) -> dict[str, object]:
 # --- run, log, tmp_path, rng ------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class RunContext:
     """The run, as a task may see it.
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowkit.durations import seconds, words
 from flowkit.errors import OptionError, UsageError, did_you_mean, listing
 from flowkit.hookspecs import Option, hookimpl
+from flowkit.records import record
 
 if TYPE_CHECKING:
     from flowkit.graph import BoundTask, Graph
@@ -28,7 +28,7 @@ _RATE = r"\s*(\d+)\s*/\s*(.+?)\s*"
 _FORMS = "a number of at least 1, or a rate like '30/m', '5/s' or '10/30s'"
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@record(frozen=True)
 class Limit:
     """What a node takes while it runs: one of its task's own limit, and one of each pool.
 

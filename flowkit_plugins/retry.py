@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from flowkit.durations import seconds, words
 from flowkit.errors import did_you_mean
 from flowkit.hookspecs import Again, Option, hookimpl
+from flowkit.records import fields, record
 
 if TYPE_CHECKING:
     from flowkit.reports import Attempt, RunReport
@@ -58,7 +58,7 @@ class RetryAfter(Exception):
         return f"asked to be called again in {_short(self.delay)}"
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@record(frozen=True)
 class Retry:
     """How often, how soon and for which errors a task is called again.
 
@@ -214,7 +214,7 @@ def read(written: object) -> Retry | None:
     if written is None or isinstance(written, Retry):
         return written
     if isinstance(written, Mapping):
-        known = [f.name for f in fields(Retry)]
+        known = list(fields(Retry))
         for name in written:
             if name not in known:
                 near = did_you_mean(str(name), known, f"It has {', '.join(known)}.")

@@ -9,13 +9,13 @@ its body count; waiting in line, loading inputs and teardown do not.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from flowkit.durations import seconds, words
 from flowkit.errors import OptionError, UsageError, did_you_mean
 from flowkit.hookspecs import Option, hookimpl
+from flowkit.records import record
 
 if TYPE_CHECKING:
     from flowkit.graph import BoundFlow, BoundTask, Graph
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Duration = float | str | timedelta
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@record(frozen=True)
 class Timeout:
     """How long one attempt may take.
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
+
+from flowkit.records import record
 
 NO_RECORD = "no record"
 BLOB_MISSING = "blob missing"
@@ -51,7 +52,7 @@ class Unstorable(Exception):
         super().__init__(f"{cause} at {path}")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Miss:
     """Why a stored entry cannot be used: one of this module's reasons, and what is known of it."""
 

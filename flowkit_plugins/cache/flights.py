@@ -15,10 +15,10 @@ import re
 import time
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from flowkit.records import record
 from flowkit_plugins.cache.faults import StoreError, store_error
 from flowkit_plugins.cache.places import private_folder
 
@@ -26,7 +26,7 @@ _KEY = r"[0-9A-Za-z_-]{3,200}"
 _HOUR = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Owner:
     """Who is computing a key. For messages: the lock itself is what counts."""
 

@@ -7,8 +7,8 @@ with its own name, ``<pack>@<start>+<length>``, which is also where it is.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -60,4 +60,4 @@ def packed(members: Iterable[Dumped], key: bytes) -> Iterator[tuple[str, bytes, 
 
 
 def _new_id() -> str:
-    return "pack-" + secrets.token_hex(16)
+    return "pack-" + os.urandom(16).hex()

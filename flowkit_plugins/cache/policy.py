@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any
 
 from flowkit.durations import seconds
+from flowkit.records import fields, record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Cache:
     """How the result of a task is reused.
 
@@ -72,7 +72,7 @@ def read(value: Any) -> Cache | None:
     if isinstance(value, Cache):
         return value
     if isinstance(value, Mapping):
-        known = [f.name for f in fields(Cache)]
+        known = list(fields(Cache))
         unknown = [key for key in value if key not in known]
         if unknown:
             raise ValueError(f"{unknown[0]!r} is not one of {', '.join(known)}")

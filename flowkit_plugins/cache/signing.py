@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -94,11 +93,11 @@ def _own_key(path: Path) -> bytes:
 def _make(path: Path) -> None:
     """Put a new key at ``path`` whole or not at all; of two processes one wins."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "wb") as file:
-            file.write(secrets.token_hex(SIGNATURE_BYTES).encode())
+            file.write(os.urandom(SIGNATURE_BYTES).hex().encode())
         # A link, not a rename: it fails if somebody was faster, and theirs is then used.
         os.link(draft, path)
     except FileExistsError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _STEPS = ("", "k", "M", "G", "T", "P")
-_WRITTEN = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b?", re.IGNORECASE)
+_WRITTEN = r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b?"
 
 
 def size(written: object) -> int:
@@ -20,7 +20,7 @@ def size(written: object) -> int:
         TypeError: It is neither a number nor text.
     """
     if isinstance(written, str):
-        found = _WRITTEN.fullmatch(written.strip())
+        found = re.fullmatch(_WRITTEN, written.strip(), re.IGNORECASE)
         if found is None:
             raise ValueError(f"{written!r} is no size; write it like '500MB', '10GB' or '1.5GiB'")
         number, unit, binary = found.groups()

@@ -17,11 +17,11 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flowkit.clock import Clock
+from flowkit.records import record
 from flowkit.reports import BAD, Attempt, NodeReport, RunInfo, RunReport
 from flowkit.scheduler import Node
 from flowkit.services import Printed
@@ -54,7 +54,7 @@ _ROW = f"(?{', ?' * (rows.WIDTH - 1)})"
 _ATTEMPTS = f"INSERT INTO attempts VALUES (?{', ?' * 10})"
 
 
-@dataclass(slots=True)
+@record()
 class _Noted:
     """A long running attempt: its rowid, and how much of what it printed is written down."""
 

@@ -59,7 +59,7 @@ def _started_by_ps(pid: int) -> str:  # pragma: no cover - where there is no /pr
 
 def _boot() -> str:
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return file.read().strip()
     except OSError:
         return ""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from flowkit.records import field, record
 from flowkit_plugins.history.reading import NodeEnd, RunningNode
 
 #: Words in the order in which a mapped task's are counted.
@@ -18,7 +18,7 @@ AT_ONCE = 0.001
 WRONG = frozenset({"failed", "timeout", "error", "interrupted", "running"})
 
 
-@dataclass(slots=True)
+@record()
 class TaskEnd:
     """A task of a run, and how its nodes ended.
 
@@ -32,10 +32,10 @@ class TaskEnd:
 
     key: str
     mapped: bool = False
-    ups: list[TaskEnd] = field(default_factory=list)
+    ups: list[TaskEnd] = field(factory=list)
     depth: int = 0
-    torn: list[str] = field(default_factory=list)
-    nodes: list[NodeEnd] = field(default_factory=list)
+    torn: list[str] = field(factory=list)
+    nodes: list[NodeEnd] = field(factory=list)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flowkit.errors import FlowError, OptionError, UsageError
+from flowkit.records import record
 
 if TYPE_CHECKING:
     from flowkit.graph import BoundFlow
@@ -42,7 +42,7 @@ def following() -> click.Command:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class _Scheduled:
     """A flow that has a schedule.
 

@@ -14,13 +14,12 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowkit.errors import OptionError
 from flowkit.hookspecs import Flag, hookimpl
+from flowkit.records import record
 from flowkit.reports import Attempt, NodeReport, RunInfo, RunReport
-from flowkit.scheduler import Scheduler
 from flowkit.services import Before, Display, Typical
 from flowkit_plugins.terminal import failures, header, live, summary, traceback
 from flowkit_plugins.terminal.beside import Streams
@@ -103,7 +102,7 @@ def flowkit_configure(session: Session) -> None:
         session.plugins.register(Retries(reporter.queue), "terminal:retries")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Wanted:
     """What the flags ask for."""
 
@@ -192,6 +191,8 @@ class Reporter:
         if not wanted.quiet:
             header.write(screen, self._session, verbose=wanted.verbose)
             screen.flush()
+        from flowkit.scheduler import Scheduler  # a run has it; help need not wait for it
+
         scheduler = self._session.services.get(Scheduler)
         progress = Progress(
             run.graph.tasks, scheduler if isinstance(scheduler, Scheduler) else None
