@@ -7,7 +7,6 @@ command and an event; for ten thousand that are known, that is most of the run.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 from flowkit.hookspecs import Known, Later, Stale
 from flowkit.inputs import Gatherer, Inputs
@@ -60,8 +59,7 @@ class Lookups:
     def known(self) -> Sequence[Node]:
         """Return the nodes that are known before anything starts."""
         assert self._ask_all is not None  # the caller looked
-        inputs = partial(Inputs, _machine=self._machine, _gatherer=self._gatherer)
-        self._found = self._ask_all(self._machine.recallable, inputs) or {}
+        self._found = self._ask_all(self._machine.recallable, self._inputs) or {}
         return tuple(self._found)
 
     def take(self, nodes: Sequence[Node]) -> None:
@@ -82,7 +80,7 @@ class Lookups:
         """Ask whether a node need not be called now; take in the answer if so."""
         if self._ask is None:
             return False
-        answer = self._ask(node, Inputs(node, self._machine, self._gatherer))
+        answer = self._ask(node, self._inputs(node))
         if isinstance(answer, Known):
             self._end_known(node, answer, now)
             return True
@@ -94,6 +92,9 @@ class Lookups:
         assert isinstance(answer, Later)
         self._say(NodePutBack(now, node, answer.not_before))
         return True
+
+    def _inputs(self, node: Node) -> Inputs:
+        return Inputs(node, self._machine, self._gatherer)
 
     def _end_known(self, node: Node, answer: Known, now: float) -> None:
         if answer.skipped is not None:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+from flowkit.records import field, record
 from flowkit.scheduler.states import READY, Node
 
 #: The limit that every node takes one of: the workers.
 SLOTS = "slots"
 
 
-@dataclass(slots=True)
+@record()
 class Limit:
     """A named amount.
 
@@ -30,7 +30,7 @@ class Limit:
 
     free: int
     period: float | None = None
-    aside: list[tuple[int, Node]] = field(default_factory=list)
+    aside: list[tuple[int, Node]] = field(factory=list)
 
 
 class Capacity:

@@ -8,17 +8,17 @@ order. Projecting them on the axes of another task gives the node that is aligne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from flowkit.graph import Axis, BoundTask, Edge
+from flowkit.records import field, record
 from flowkit.scheduler.states import Node, State
 
 Coords = tuple[int, ...]
 T = TypeVar("T")
 
 
-@dataclass(slots=True, eq=False)
+@record(eq=False)
 class Piece:
     """One list of an axis: known, known to be missing, or not read yet.
 
@@ -36,7 +36,7 @@ class Piece:
     indices: Sequence[int] = ()
     blocked: Node | None = None
     error: BaseException | None = None
-    waiters: list[tuple[Node, Edge, Coords]] = field(default_factory=list)
+    waiters: list[tuple[Node, Edge, Coords]] = field(factory=list)
 
     @property
     def known(self) -> bool:
@@ -44,7 +44,7 @@ class Piece:
         return self.ids is not None or self.blocked is not None
 
 
-@dataclass(slots=True, eq=False)
+@record(eq=False)
 class AxisState:
     """An axis, its lists so far, and the mapped tasks that carry it.
 
@@ -55,10 +55,10 @@ class AxisState:
     """
 
     axis: Axis
-    pieces: dict[Coords, Piece] = field(default_factory=dict)
+    pieces: dict[Coords, Piece] = field(factory=dict)
     unread: int = 0
     complete: bool = False
-    carriers: list[TaskState] = field(default_factory=list)
+    carriers: list[TaskState] = field(factory=list)
 
     def piece(self, coords: Coords) -> Piece:
         """Return the list at the coordinates of the source's node."""
@@ -68,7 +68,6 @@ class AxisState:
         return found
 
 
-@dataclass(slots=True, eq=False)
 class Link:
     """An edge as the scheduler follows it.
 
@@ -79,11 +78,14 @@ class Link:
         gathers: Whether it stands for several nodes of the upstream.
     """
 
-    edge: Edge
-    up: TaskState
-    pick: tuple[int, ...] | None
-    holds: bool
-    gathers: bool
+    __slots__ = ("edge", "gathers", "holds", "pick", "up")
+
+    def __init__(self, edge: Edge, up: TaskState, pick: tuple[int, ...] | None, holds: bool, gathers: bool) -> None:
+        self.edge = edge
+        self.up = up
+        self.pick = pick
+        self.holds = holds
+        self.gathers = gathers
 
 
 class TaskState:

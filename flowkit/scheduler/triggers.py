@@ -8,11 +8,11 @@ have run but for a failure above it, else SKIPPED.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from flowkit.annotations import Accepts
 from flowkit.graph import Edge
+from flowkit.records import record
 from flowkit.scheduler.states import FAILED, READY, SKIPPED, UPSTREAM, Node, State
 
 
@@ -25,7 +25,7 @@ class Ending(Enum):
     UPSTREAM = "upstream"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Verdict:
     """What becomes of a node whose upstreams all ended.
 
