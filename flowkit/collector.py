@@ -8,7 +8,6 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +15,7 @@ from flowkit import imports, tasks
 from flowkit.declarations import Declaration, short_path
 from flowkit.errors import DeclarationError, TargetError, UsageError, did_you_mean
 from flowkit.flows import Flow
+from flowkit.records import field, record
 from flowkit.resources import Resource
 from flowkit.tasks import Task, declared
 
@@ -23,7 +23,7 @@ FLOWCONF, _NOT_IN_NAMES = "flowconf.py", frozenset("[]:")
 SKIPPED_FOLDERS = ("node_modules", "site-packages", "venv", "env", "build", "dist")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Selector:
     """What stands behind ``::`` in a target.
 
@@ -40,7 +40,7 @@ class Selector:
     below: bool = False
 
 
-@dataclass(slots=True)
+@record()
 class Layer:
     """Names that one module makes visible.
 
@@ -52,13 +52,13 @@ class Layer:
     """
 
     where: str
-    names: dict[str, Declaration] = field(default_factory=dict)
-    own: list[str] = field(default_factory=list)
+    names: dict[str, Declaration] = field(factory=dict)
+    own: list[str] = field(factory=list)
     flow: Flow | None = None
     module: ModuleType | None = None
 
 
-@dataclass(slots=True)
+@record()
 class CollectedFlow:
     """A module with tasks, the flowconf layers above it, nearest first, and what was selected of it."""
 
@@ -66,11 +66,11 @@ class CollectedFlow:
     file: Path | None
     layer: Layer
     above: list[Layer]
-    selectors: list[Selector] = field(default_factory=list)
+    selectors: list[Selector] = field(factory=list)
     whole: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Target:
     """One target as written, split.
 

@@ -21,6 +21,7 @@ class Nothing(dict[Any, Any]):
     """
 
     def _refuse(self, *arguments: object, **named: object) -> NoReturn:
+        """Refuse to be written into."""
         raise TypeError("this dict is everybody's and stays empty: assign a new one")
 
     __setitem__ = setdefault = update = __ior__ = _refuse

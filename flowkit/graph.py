@@ -8,15 +8,15 @@ their source has run, and belong to the scheduler.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from flowkit.annotations import PLAIN, Accepts
 from flowkit.declarations import NOTHING, Argument, Declaration
 from flowkit.errors import CycleError
+from flowkit.records import field, record
 
 
-@dataclass(slots=True, eq=False)
+@record(eq=False)
 class Axis:
     """One dimension over which tasks are mapped, named by its source.
 
@@ -67,7 +67,7 @@ class Edge:
         self.gathered: tuple[Axis, ...] = ()
 
 
-@dataclass(slots=True, eq=False)
+@record(eq=False)
 class Element:
     """An argument (or several, unpacked) that takes one element of an axis."""
 
@@ -76,7 +76,7 @@ class Element:
     unpack: bool = False
 
 
-@dataclass(slots=True, eq=False)
+@record(eq=False)
 class BoundResource:
     """A resource with its arguments resolved.
 
@@ -92,9 +92,9 @@ class BoundResource:
     name: str
     declaration: Declaration
     scope: str = "run"
-    constants: dict[str, object] = field(default_factory=dict)
-    parameters: dict[str, str] = field(default_factory=dict)
-    resources: dict[str, BoundResource] = field(default_factory=dict)
+    constants: dict[str, object] = field(factory=dict)
+    parameters: dict[str, str] = field(factory=dict)
+    resources: dict[str, BoundResource] = field(factory=dict)
     plugin: str | None = None
 
     @property
@@ -103,7 +103,7 @@ class BoundResource:
         return self.declaration.where
 
 
-@dataclass(slots=True, eq=False)
+@record(eq=False)
 class BoundFlow:
     """A module of tasks as it is run.
 
@@ -120,7 +120,7 @@ class BoundFlow:
     path: str
     file: str | None = None
     module: str = ""
-    options: dict[str, object] = field(default_factory=dict)
+    options: dict[str, object] = field(factory=dict)
     deadline: float | None = None
 
 

@@ -79,6 +79,8 @@ def own_process() -> None:
 
 
 def _take_apart() -> None:
+    if threading.active_count() > 1:
+        return  # a call that hung past its timeout may still end, and tell the runner
     while _ended:
         its_runner, its_session = _ended.pop()
         runner, session = its_runner(), its_session()

@@ -97,7 +97,8 @@ class Resolver(Binder):
                 bound = entered[name] = BoundTask(before + name, name, self.flow, declaration, self._order)
                 self._order += 1
                 self.tasks.append(bound)
-                self._queue.append((bound, declaration, 0))
+                if not self._bind_plain(bound, declaration):
+                    self._queue.append((bound, declaration, 0))
             found.append(self._task(0, name) if bound is None else bound)
         return found
 
@@ -178,6 +179,8 @@ class Resolver(Binder):
         if code.co_flags & _REFUSED or code.co_posonlyargcount or "__wrapped__" in function.__dict__:
             return False
         if count := code.co_argcount + code.co_kwonlyargcount:
+            if not self._tasks_by_name:
+                return False  # not yet known
             names = code.co_varnames[:count]
             if declaration.name in names or not function.__annotations__.keys().isdisjoint(names):
                 return False
