@@ -32,9 +32,12 @@ _LONG = 10_000
 
 def fold(*texts: str) -> str:
     """Return one hash over several texts, in order; no two lists of texts share one."""
-    return sha256(
-        "".join([f"{len(text)}:{text}" for text in texts]).encode("utf-8", "surrogatepass")
-    ).hexdigest()
+    return hashed("".join([f"{len(text)}:{text}" for text in texts]))
+
+
+def hashed(text: str) -> str:
+    """Return the hash of one text: :func:`fold` of several is that of each after its length."""
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _table(*, hints: bool) -> _Fields:
