@@ -26,6 +26,8 @@ _HINTS = frozenset(
     {("arg", "annotation"), ("FunctionDef", "returns"), ("AsyncFunctionDef", "returns")}
 )
 _BODIES = frozenset({"body", "orelse", "finalbody"})
+# Looked at before the call that most statements would make for nothing.
+_MAY_IDLE = frozenset({ast.Pass, ast.Expr})
 # Decimal text of huge integers is refused by Python, and is slow.
 _LONG = 10_000
 
@@ -72,7 +74,7 @@ def text(root: ast.AST | list[ast.stmt], table: _Fields) -> str:
     # A stack of our own: a sum of 2,000 terms is a tree 2,000 deep.
     stack: list[Any]
     if root.__class__ is list:
-        stack = [part for part in root if not _idle(part)]
+        stack = [part for part in root if part.__class__ not in _MAY_IDLE or not _idle(part)]
         lines.append(f"Module body*{len(stack)}" if stack else "Module")
         stack.reverse()
     else:
@@ -128,7 +130,7 @@ def _open(node: Any, cls: type, table: _Fields) -> tuple[str, list[Any]]:
         kind = value.__class__
         if kind is list:
             if name in _BODIES:
-                value = [part for part in value if not _idle(part)]
+                value = [p for p in value if p.__class__ not in _MAY_IDLE or not _idle(p)]
             if value:
                 head += f" {name}*{len(value)}"
                 inner += value
@@ -146,7 +148,7 @@ def _open(node: Any, cls: type, table: _Fields) -> tuple[str, list[Any]]:
     return head, inner
 
 
-def _idle(statement: ast.AST) -> bool:
+def _idle(statement: object) -> bool:
     cls = statement.__class__
     return cls is ast.Pass or (
         cls is ast.Expr and getattr(statement, "value", None).__class__ is ast.Constant
