@@ -1,6 +1,6 @@
 """A long file in pieces, each parsed when one of its functions is asked for, and then dropped.
 
-The tree of a file of 10,000 functions takes 80 MB, and half as long again as those of its pieces:
+The tree of a file of 10,000 functions takes 60 MB, and half as long again as those of its pieces:
 what is parsed, looked at and freed at once stays in the processor's cache.
 
 A piece begins at the start of a definition that is not indented, and holds the definitions up to
