@@ -24,7 +24,7 @@ from flowkit_plugins.cache.records import Records
 from flowkit_plugins.cache.rights import QUICK, Rights
 from flowkit_plugins.cache.serializing import readonly
 from flowkit_plugins.cache.storage import Storage
-from flowkit_plugins.cache.traces import Last, Trace
+from flowkit_plugins.cache.traces import Last, Trace, last_of
 from flowkit_plugins.cache.ways import Held
 
 
@@ -160,9 +160,8 @@ class Keeping:
         key, counted = found
         trace, blob = self._records.traced(attempt, key, known, facts, note)
         took = trace.took
-        last = Last(
-            task.flow.path, node.id, key, known.digest, took, trace.created, stored_parts(plan, counted)
-        )
+        parts = stored_parts(plan, counted)
+        last: Last = last_of((task.flow.path, node.id, key, known.digest, took, trace.created, parts))
         held = Held(self, key, attempt.value)
         handle = None
         if blob is not None and self._storage.works:

@@ -46,13 +46,14 @@ def packed(members: Iterable[Dumped], key: bytes) -> Iterator[tuple[str, bytes, 
     pack, content = _new_id(), bytearray()
     names: list[str] = []
     for dumped in members:
-        body = b"".join(dumped.pieces(SIGNATURE_BYTES))
+        header, stream, buffers = dumped
+        body = b"".join(dumped.pieces(SIGNATURE_BYTES)) if buffers else header + stream
         length = SIGNATURE_BYTES + len(body)
         if len(content) + length >= MIN_FILE_SIZE:
             yield pack, bytes(content), names
             pack, content, names = _new_id(), bytearray(), []
         name = f"{pack}@{len(content)}+{length}"
-        content += sign(key, name, dumped.header, dumped.stream)
+        content += sign(key, name, header, stream)
         content += body
         names.append(name)
     if names:

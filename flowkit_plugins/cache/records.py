@@ -19,7 +19,7 @@ from flowkit_plugins.cache.keys import Known
 from flowkit_plugins.cache.nested import ran_a_flow
 from flowkit_plugins.cache.serializing import Dumped
 from flowkit_plugins.cache.storage import Storage
-from flowkit_plugins.cache.traces import Trace
+from flowkit_plugins.cache.traces import Trace, trace_of
 
 
 class Records:
@@ -89,15 +89,13 @@ class Records:
             files = files_.describe(facts.files, self._root)
             files_.keep_copies(files, self._root, self._storage)
         now = self._clock.wall().timestamp()
-        trace = Trace(
-            key, attempt.unit.full_id, known.digest, None, kind, took, now,
-            used=int(now // 86400), reason=note, files=json.dumps(files) if files else None, body=_body(known),
-        )  # fmt: skip
+        trace: Trace = trace_of((
+            key, attempt.unit.full_id, known.digest, None, kind, took, now, None, 0, int(now // 86400), note,
+            json.dumps(files) if files else None, _body(known) if known.parts or known.elements else None,
+        ))  # fmt: skip
         return trace, blob
 
 
-def _body(known: Known) -> str | None:
-    if not known.parts and not known.elements:
-        return None
+def _body(known: Known) -> str:
     elements = {part or "": [list(ids), list(digests)] for part, (ids, digests) in known.elements.items()}
     return json.dumps({"parts": dict(known.parts), "elements": elements}, separators=(",", ":"))

@@ -22,7 +22,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowkit_plugins.cache.faults import BLOB_UNREADABLE, Damaged, StoreError, Unstorable
 from flowkit_plugins.cache.unstorable import failing_path
@@ -36,13 +36,14 @@ CRC32, XXH3 = 0, 1
 CODECS = ("", "zlib", "zstd", "lz4")
 
 _HEADER = struct.Struct("<3sBBBBBIQQ")
+#: What refers to nothing, and pickles whatever happens.
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 _BUFFER = struct.Struct("<QQQ")
 _WORTH_COMPRESSING = 1 << 15
 _MOST_CONTAINERS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Dumped:
+class Dumped(NamedTuple):
     """A value in bytes, in pieces. ``buffers`` are views of the value's own memory: do not keep."""
 
     header: bytes
@@ -51,8 +52,9 @@ class Dumped:
 
     def size(self, offset: int = 0) -> int:
         """Return the bytes up to the end of the last piece, where the header is at ``offset``."""
-        end = offset + len(self.header) + len(self.stream)
-        for buffer in self.buffers:
+        header, stream, buffers = self
+        end = offset + len(header) + len(stream)
+        for buffer in buffers:
             end += -end % ALIGNMENT + len(buffer)
         return end
 
@@ -96,6 +98,9 @@ def dump(value: object, *, compression: str | None = None) -> Dumped:
     Raises:
         Unstorable: It does not pickle. Names the attribute path that refused.
     """
+    if type(value) in _PLAIN and not compression:
+        stream = pickle.dumps(value, PROTOCOL)
+        return Dumped(_plain_header(PICKLE, len(stream)), stream)
     buffers: list[pickle.PickleBuffer] = []
     try:
         stream = pickle.dumps(value, PROTOCOL, buffer_callback=buffers.append)

@@ -57,6 +57,12 @@ class Trace(NamedTuple):
         """The body, decoded."""
         return json.loads(self.body) if self.body else {}
 
+    def stored_as(self, blob: str, size: int) -> Trace:
+        """Return the trace with the place of its value."""
+        # A fifth of the time that _replace() takes.
+        stored: Trace = trace_of((*self[:3], blob, *self[4:8], size, *self[9:]))
+        return stored
+
 
 class Last(NamedTuple):
     """The last success of a node in a flow, whatever its key: for explanations and estimates."""
@@ -94,9 +100,9 @@ _TABLES = (
 )
 _CACHE_32_MB = "PRAGMA cache_size = -32000"
 
-# The rows come as tuples; making them Traces costs 0.1 µs each this way, 0.5 through Trace(*row).
-_trace: Any = partial(tuple.__new__, Trace)
-_last: Any = partial(tuple.__new__, Last)
+#: A Trace, and a Last, of a tuple of all values: in 0.1 µs, where ``Trace(*row)`` takes 0.5.
+trace_of: Any = partial(tuple.__new__, Trace)
+last_of: Any = partial(tuple.__new__, Last)
 
 
 class Traces:
@@ -144,7 +150,7 @@ class Traces:
     def last(self, flow: str) -> dict[str, Last]:
         """Return the last success of each node of ``flow``, by node."""
         rows = self._select(f"SELECT {_LAST_COLUMNS} FROM last WHERE flow = ?", (flow,))
-        return {row[1]: _last(row) for row in rows}
+        return {row[1]: last_of(row) for row in rows}
 
     def pins(self) -> dict[str, str]:
         """Return the pinned keys with their notes."""
@@ -165,8 +171,10 @@ class Traces:
 
     def keys_after(self, row: int) -> tuple[int, list[str]]:
         """Return the keys written after a row, and the last of their rows."""
-        rows = self._select("SELECT rowid, key FROM traces WHERE rowid > ?", (row,))
-        return max([row, *[number for number, _ in rows]]), [key for _, key in rows]
+        # In one row: sqlite3 lets go of Python's lock at each, and this run's own writer wants it.
+        last = "SELECT max(rowid), json_group_array(key) FROM traces WHERE rowid > ?"
+        ((number, keys),) = self._select(last, (row,)) or ((None, "[]"),)
+        return number or row, json.loads(keys)
 
     def stamp(self) -> tuple[int, int] | None:
         """Return what changes with each commit, of whichever process; None where there is nothing.
@@ -242,7 +250,7 @@ class Traces:
         collecting = gc.isenabled()
         gc.disable()
         try:
-            return {row[0]: _trace(row) for row in self._select(statement, values)}
+            return {row[0]: trace_of(row) for row in self._select(statement, values)}
         finally:
             if collecting:
                 gc.enable()

@@ -39,10 +39,6 @@ def _nothing(_point: str) -> None:
     """Stand in for a hook that nobody wants."""
 
 
-def _naming(trace: Trace, blob: str, size: int) -> Trace:
-    return trace._replace(blob=blob, size=size)
-
-
 class Writer:
     """Stores results on a thread of its own, which starts with the first one.
 
@@ -195,7 +191,7 @@ class Writer:
             kept = iter(self._store.put_many(blobs, at=self._at) if blobs else ())
             self._at("after_blob")
             traces = [
-                record.trace if record.blob is None else _naming(record.trace, *next(kept))
+                record.trace if record.blob is None else record.trace.stored_as(*next(kept))
                 for record in group
                 if record.trace is not None
             ]

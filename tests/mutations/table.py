@@ -54,8 +54,8 @@ MUTATIONS = [
     Mutation("retries after their time is over", RETRY, "ended + wait - self._start(attempt) > policy.within", "wait > policy.within", "retry_bounds"),
     Mutation("the wait counts from the start of the attempt", RETRY, "            not_before=ended + wait,", "            not_before=attempt.started_at + wait,", "retry_bounds"),
     # reuse
-    Mutation("record before blob", WRITER, '            self._at("before_blob")\n', '            self._at("before_blob")\n            self._traces.commit([r.trace if r.blob is None else _naming(r.trace, r.blob[0], 0) for r in group if r.trace is not None], [])\n            self._at("after_record")\n', "resume_equals_clean"),
-    Mutation("a record without its value's name", WRITER, "_naming(record.trace, *next(kept))", "_naming(record.trace, 'v-gone', next(kept)[1])", "cache_transparent"),
+    Mutation("record before blob", WRITER, '            self._at("before_blob")\n', '            self._at("before_blob")\n            self._traces.commit([r.trace if r.blob is None else r.trace.stored_as(r.blob[0], 0) for r in group if r.trace is not None], [])\n            self._at("after_record")\n', "resume_equals_clean"),
+    Mutation("a record without its value's name", WRITER, "record.trace.stored_as(*next(kept))", "record.trace.stored_as('v-gone', next(kept)[1])", "cache_transparent"),
     Mutation("nothing is recorded", WRITER, "            self._traces.commit(traces, ", "            self._traces.commit([], ", "cache_transparent"),
     Mutation("a key without the arguments from above", KEYS, "                if edge.argument is not None:\n                    counted[edge.argument] =", "                if edge.argument is None:\n                    counted[str(edge.argument)] =", "changed"),
     Mutation("a key without elements", KEYS, "            for element, source, index in inputs.elements:\n                counted", "            for element, source, index in ():\n                counted", "reference"),

@@ -27,8 +27,10 @@ _NAMES = tuple(
 )
 _ATTRIBUTE = dis.opmap.get("LOAD_ATTR", _MISSING)
 _METHOD = dis.opmap.get("LOAD_METHOD", _MISSING)
+_ATTRIBUTES = (_ATTRIBUTE, _METHOD)
 _IMPORT = dis.opmap["IMPORT_NAME"]
 _EXTENDED = dis.EXTENDED_ARG
+_PASSED_OVER = (0, _EXTENDED)
 # In the lowest bit of the argument, 3.12 on keeps whether a method is loaded.
 _ATTRIBUTE_SHIFT = 1 if sys.version_info >= (3, 12) else 0
 _LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
@@ -106,19 +108,31 @@ def nested(code: CodeType) -> Iterator[CodeType]:
                 yield from nested(value)
 
 
-def _scan(raw: bytes, code: CodeType) -> Iterator[tuple[str, ...]]:
+def _scan(raw: bytes, code: CodeType) -> list[tuple[str, ...]]:
     names = code.co_names
+    found: list[tuple[str, ...]] = []
     # Bodies of classes alone look names up one by one.
     others = () if code.co_flags & inspect.CO_OPTIMIZED else _NAMES
     for opcode in (_GLOBAL, *others):
-        for offset in _offsets(raw, opcode):
-            chain = [names[_argument(raw, offset) >> (opcode == _GLOBAL)]]
-            following = _next(raw, offset)
-            while raw[following] in (_ATTRIBUTE, _METHOD):
-                shift = _ATTRIBUTE_SHIFT if raw[following] == _ATTRIBUTE else 0
-                chain.append(names[_argument(raw, following) >> shift])
-                following = _next(raw, following)
-            yield tuple(chain)
+        shift = opcode == _GLOBAL
+        offset = raw.find(opcode)
+        while offset >= 0:
+            if not offset % 2:
+                name = names[_argument(raw, offset) >> shift]
+                following = _next(raw, offset)
+                if raw[following] in _ATTRIBUTES:
+                    found.append((name, *_attributes(raw, following, names)))
+                else:
+                    found.append((name,))
+            offset = raw.find(opcode, offset + 1)
+    return found
+
+
+def _attributes(raw: bytes, offset: int, names: tuple[str, ...]) -> Iterator[str]:
+    while raw[offset] in _ATTRIBUTES:
+        shift = _ATTRIBUTE_SHIFT if raw[offset] == _ATTRIBUTE else 0
+        yield names[_argument(raw, offset) >> shift]
+        offset = _next(raw, offset)
 
 
 def _imports(code: CodeType) -> list[Import]:
@@ -158,7 +172,7 @@ def _argument(raw: bytes, offset: int) -> int:
 def _next(raw: bytes, offset: int) -> int:
     """Return the offset of the instruction after this one and its caches."""
     offset += 2
-    while raw[offset] in (0, _EXTENDED):
+    while raw[offset] in _PASSED_OVER:
         offset += 2
     return offset
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import NamedTuple
 
 from flowkit_plugins.cache.code.trees import fold
+
+_LABEL = itemgetter(0)
 
 
 class Constant(NamedTuple):
@@ -53,5 +56,7 @@ class Growth:
         node.kind = kind
         node.hash = every[0] if len(every) == 1 else fold(kind, *every)
         # By label alone: where two are equal, the order of discovery stays.
-        node.edges = sorted(self._edges.values(), key=lambda edge: edge[0])
+        node.edges = [*self._edges.values()]
+        if len(node.edges) > 1:
+            node.edges.sort(key=_LABEL)
         node.grown = True

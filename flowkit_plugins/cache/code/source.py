@@ -16,11 +16,13 @@ import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowkit_plugins.cache.code.bytecode import nested
+from flowkit_plugins.cache.code.pieces import Pieces
 from flowkit_plugins.cache.code.syntax import ClassSyntax, Decorator, FunctionSyntax, Module
 from flowkit_plugins.cache.code.trees import WALKER
 
@@ -47,6 +49,8 @@ class _Imported(NamedTuple):
 
 
 _imported: dict[str, _Imported] = {}
+
+_UNKNOWN: Any = object()
 
 
 def remember_import(module: ModuleType) -> None:
@@ -138,15 +142,20 @@ class _Record:
     def _functions(self) -> dict[str, Any]:
         """Return ``functions``, ``plain`` and ``usual`` anew, for what is known by now."""
         known = {key: [body, *self.usual] for key, body in self.plain.items()} | self.functions
-        rest = {key: json.dumps(one[1:]) for key, one in known.items() if one is not None}
+        rest = {key: _frozen(one[1:]) for key, one in known.items() if one is not None}
         if not rest:
             return {"functions": known} if known else {}
         usual, _ = Counter(rest.values()).most_common(1)[0]
         return {
             "functions": {key: one for key, one in known.items() if rest.get(key) != usual},
-            "plain": {key: known[key][0] for key, text in rest.items() if text == usual},
-            "usual": json.loads(usual),
+            "plain": {key: known[key][0] for key, others in rest.items() if others == usual},
+            "usual": usual,
         }
+
+
+def _frozen(value: Any) -> Any:
+    """Return what came from JSON in tuples, like what did not."""
+    return tuple([_frozen(one) for one in value]) if value.__class__ is list else value
 
 
 class SourceMemo:
@@ -203,6 +212,7 @@ class Source:
         self._memo = memo
         self._text: str | None = None
         self._module: Module | None = None
+        self._pieces: Pieces | None = None
         self._codes: dict[tuple[str, int], CodeType] = {}
 
     @classmethod
@@ -239,7 +249,8 @@ class Source:
             found: FunctionSyntax | None = known
             return found
         body, decorators, *rest = known
-        return FunctionSyntax(body, [Decorator(*one) for one in decorators], *rest)
+        made = tuple([Decorator(hashed, tuple(names)) for hashed, names in decorators])
+        return FunctionSyntax(body, made, *rest)
 
     def known(self, code: CodeType) -> Any:
         """Return the same as :meth:`function`, or a list in its order where the memo had it."""
@@ -247,16 +258,15 @@ class Source:
             return None
         key = f"{code.co_qualname}:{code.co_firstlineno}"
         record = self._record
-        body = record.plain.get(key)
-        if body is not None:
-            return [body, *record.usual]
-        try:
-            return record.functions[key]
-        except KeyError:
-            module = self._parsed()
-            known = module.function(code.co_qualname, code.co_firstlineno) if module else None
+        if record.plain:
+            body = record.plain.get(key)
+            if body is not None:
+                return [body, *record.usual]
+        known = record.functions.get(key, _UNKNOWN)
+        if known is _UNKNOWN:
+            known = self._function(code.co_qualname, code.co_firstlineno)
             self._learn(record.functions, key, known)
-            return known
+        return known
 
     def remembered(self) -> tuple[Mapping[str, str], Sequence[str]]:
         """Return the bodies of functions by name and line, as remembered, and the decorators that all of them have."""
@@ -288,14 +298,35 @@ class Source:
     def imports(self) -> Mapping[str, list[str]]:
         """Return what each name imported at module level stands for, in dotted form."""
         if self._record.imports is None:
-            module = self._parsed()
-            self._record.imports = module.imports() if module else {}
+            found = self._cut().imports() if self._module is None else None
+            if found is None:
+                module = self._parsed()
+                found = module.imports() if module else {}
+            self._record.imports = found
             self._memo.changed = True
         return self._record.imports
 
     def _learn(self, table: dict[str, Any], key: str, value: object) -> None:
         table[key] = value
         self._memo.changed = True
+
+    def _function(self, qualname: str, line: int) -> FunctionSyntax | None:
+        if self._module is None:
+            found = self._cut().function(qualname, line)
+            if found is not None:
+                return found
+        module = self._parsed()
+        return module.function(qualname, line) if module else None
+
+    def _cut(self) -> Pieces:
+        if self._pieces is None:
+            try:
+                text = self._read()
+            except OSError:
+                text = b""
+            parse = partial(_tree, path=self.path)
+            self._pieces = Pieces(text if isinstance(text, bytes) else b"", parse)
+        return self._pieces
 
     def _parsed(self) -> Module | None:
         if self._module is None:

@@ -26,15 +26,20 @@ _HINTS = frozenset(
     {("arg", "annotation"), ("FunctionDef", "returns"), ("AsyncFunctionDef", "returns")}
 )
 _BODIES = frozenset({"body", "orelse", "finalbody"})
+# Looked at before the call that most statements would make for nothing.
+_MAY_IDLE = frozenset({ast.Pass, ast.Expr})
 # Decimal text of huge integers is refused by Python, and is slow.
 _LONG = 10_000
 
 
 def fold(*texts: str) -> str:
     """Return one hash over several texts, in order; no two lists of texts share one."""
-    return sha256(
-        "".join([f"{len(text)}:{text}" for text in texts]).encode("utf-8", "surrogatepass")
-    ).hexdigest()
+    return hashed("".join([f"{len(text)}:{text}" for text in texts]))
+
+
+def hashed(text: str) -> str:
+    """Return the hash of one text: :func:`fold` of several is that of each after its length."""
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _table(*, hints: bool) -> _Fields:
@@ -69,7 +74,7 @@ def text(root: ast.AST | list[ast.stmt], table: _Fields) -> str:
     # A stack of our own: a sum of 2,000 terms is a tree 2,000 deep.
     stack: list[Any]
     if root.__class__ is list:
-        stack = [part for part in root if not _idle(part)]
+        stack = [part for part in root if part.__class__ not in _MAY_IDLE or not _idle(part)]
         lines.append(f"Module body*{len(stack)}" if stack else "Module")
         stack.reverse()
     else:
@@ -125,7 +130,7 @@ def _open(node: Any, cls: type, table: _Fields) -> tuple[str, list[Any]]:
         kind = value.__class__
         if kind is list:
             if name in _BODIES:
-                value = [part for part in value if not _idle(part)]
+                value = [p for p in value if p.__class__ not in _MAY_IDLE or not _idle(p)]
             if value:
                 head += f" {name}*{len(value)}"
                 inner += value
@@ -143,7 +148,7 @@ def _open(node: Any, cls: type, table: _Fields) -> tuple[str, list[Any]]:
     return head, inner
 
 
-def _idle(statement: ast.AST) -> bool:
+def _idle(statement: object) -> bool:
     cls = statement.__class__
     return cls is ast.Pass or (
         cls is ast.Expr and getattr(statement, "value", None).__class__ is ast.Constant

@@ -1154,16 +1154,26 @@ def helper_{i}(rows, limit=10):
     module, _ = workshop.load({"flow.py": text})
     workshop.forget()
     root = Path(module.__file__).parent
-    ratios = []
+    time.sleep(0.06)
+    ratios, remembered = [], []
     for _ in range(5):
         start = time.perf_counter()
         ast.parse(text)
         parsing = time.perf_counter() - start
         start = time.perf_counter()
-        fingerprint = workshop.fingerprinter(root).fingerprint(module.report)
+        fingerprinter = workshop.fingerprinter(root)
+        fingerprint = fingerprinter.fingerprint(module.report)
         ratios.append((time.perf_counter() - start) / parsing)
+        memo = SourceMemo.from_json(fingerprinter.memo.to_json())
+        start = time.perf_counter()
+        again = workshop.fingerprinter(root, memo).fingerprint(module.report)
+        remembered.append((time.perf_counter() - start) / parsing)
+        assert again == fingerprint
+        assert not memo.changed
     assert len(fingerprint.parts) == 51
     assert min(ratios) < 3
+    # 1 ms is the aim, a fifth of the time to parse: less than a half holds on busy machines, too.
+    assert min(remembered) < 0.5
 
 
 def test_ten_thousand_trivial_tasks_are_quick_once_remembered(workshop):

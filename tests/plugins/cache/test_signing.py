@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import sys
 import pytest
 
 from flowkit_plugins.cache.faults import StoreError
-from flowkit_plugins.cache.signing import signing_key
+from flowkit_plugins.cache.signing import sign, signing_key
 
 
 @pytest.fixture
@@ -91,3 +92,12 @@ def test_a_folder_that_cannot_be_made_is_a_store_error(tmp_path):
     (tmp_path / "config").write_text("")
     with pytest.raises(StoreError, match=r"(?s)cannot keep the key.*FLOWKIT_CACHE_KEY"):
         signing_key({"XDG_CONFIG_HOME": str(tmp_path / "config")})
+
+
+@pytest.mark.parametrize("size", [0, 5, 1 << 16, (1 << 16) + 1])
+@pytest.mark.parametrize("length", [16, 32, 64, 65])
+def test_a_signature_is_the_hmac_of_what_it_covers(size, length):
+    key, header, stream = bytes(range(length)), b"header", memoryview(b"x" * size)
+    expected = hmac.digest(key, b"flowkit-blob/1\0v-1\0header" + stream, "sha256")
+    assert sign(key, "v-1", header, stream) == expected
+    assert sign(key, "v-1", memoryview(header), bytes(stream)) == expected
