@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from flowkit.durations import words
 from flowkit.elements import NotAList
@@ -16,6 +15,7 @@ from flowkit.graph import Graph
 from flowkit.hookspecs import Known, Later, Stale
 from flowkit.inputs import Gatherer, Inputs
 from flowkit.plugins import Plugins
+from flowkit.records import record
 from flowkit.reports import RunInfo
 from flowkit.scheduler import Node, Scheduler, State
 from flowkit.scheduler.commands import Announce, Command, Expand, Start
@@ -26,7 +26,7 @@ from flowkit.values import ValueMissing
 KNOWN, RUNS, MAY_RUN, SKIPPED = "c", ">", "?", "s"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Decision:
     """What would happen to one node.
 

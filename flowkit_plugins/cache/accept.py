@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flowkit.durations import words
 from flowkit.hookspecs import hookimpl
+from flowkit.records import field, record
 from flowkit_plugins.cache.faults import Miss
 from flowkit_plugins.cache.fingerprint import BODY, Fingerprint, Part, explain
 from flowkit_plugins.cache.keys import Uncertain
@@ -34,7 +34,7 @@ _MOST = 20
 _SAYS = {"c": "would be reused", ">": "would run", "?": "may run", "s": "would be skipped"}
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Key:
     """A node's key as it is now, and what it is made of."""
 
@@ -44,7 +44,7 @@ class Key:
     code: Mapping[str, Part]
 
 
-@dataclass(slots=True)
+@record()
 class Given:
     """What the user gave for parameters: ``-P``, ``--params``, ``-O``."""
 
@@ -79,7 +79,7 @@ class Watch:
         """Do something with a node's key before the cache looks for it."""
 
 
-@dataclass(slots=True)
+@record()
 class Accepted:
     """What became of the nodes that were to be accepted.
 
@@ -89,9 +89,9 @@ class Accepted:
         refused: Node → why not.
     """
 
-    stamped: list[str] = field(default_factory=list)
-    fine: list[str] = field(default_factory=list)
-    refused: dict[str, str] = field(default_factory=dict)
+    stamped: list[str] = field(factory=list)
+    fine: list[str] = field(factory=list)
+    refused: dict[str, str] = field(factory=dict)
 
 
 class Stamp(Watch):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from dataclasses import dataclass, field
 
 from flowkit.errors import FlowkitError
+from flowkit.records import field, record
 from flowkit_plugins.cache.faults import SIGNATURE_MISMATCH
 from flowkit_plugins.cache.gc import remove, rows_of
 from flowkit_plugins.cache.packs import find, row_of
@@ -14,7 +14,7 @@ from flowkit_plugins.cache.shelf import Shelf
 from flowkit_plugins.cache.traces import Trace
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Bad:
     """A damaged blob.
 
@@ -33,13 +33,13 @@ class Bad:
     keys: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
+@record()
 class Found:
     """What reading everything brought to light."""
 
     read: int = 0
     bytes: int = 0
-    bad: list[Bad] = field(default_factory=list)
+    bad: list[Bad] = field(factory=list)
 
 
 def look(shelf: Shelf) -> Found:

@@ -11,12 +11,12 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import diskcache
 
+from flowkit.records import record
 from flowkit_plugins.cache.faults import StoreError
 from flowkit_plugins.cache.places import BINARY, DATABASE, MIN_FILE_SIZE, RAW
 
@@ -40,7 +40,7 @@ class Refused(Exception):
     """A row, or a value for one, that holds something else than bytes."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Filed:
     """A value that :func:`write_file` has already put into the store's folder."""
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from flowkit.records import field, record
 from flowkit_plugins.cache.packs import row_of
 from flowkit_plugins.cache.shelf import Shelf, task_of
 from flowkit_plugins.cache.traces import Trace
@@ -31,7 +31,7 @@ DAY = 86400.0
 TOLERANCE = 1.1
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Policy:
     """What the settings say.
 
@@ -46,7 +46,7 @@ class Policy:
     keep_last: int = 3
 
 
-@dataclass(slots=True)
+@record()
 class Kept:
     """What is in the store.
 
@@ -59,11 +59,11 @@ class Kept:
 
     traces: Sequence[Trace]
     sizes: Mapping[str, int]
-    written: Mapping[str, float] = field(default_factory=dict)
+    written: Mapping[str, float] = field(factory=dict)
     foreign: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Marked:
     """What shall go.
 
@@ -81,7 +81,7 @@ class Marked:
     after: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Swept:
     """What went besides what was marked.
 

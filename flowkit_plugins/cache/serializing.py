@@ -20,10 +20,10 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from flowkit.records import field, record
 from flowkit_plugins.cache.faults import BLOB_UNREADABLE, Damaged, StoreError, Unstorable
 from flowkit_plugins.cache.unstorable import failing_path
 
@@ -71,7 +71,7 @@ class Dumped(NamedTuple):
             end += padding + len(buffer)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Layout:
     """Where things are in a blob that was read; nothing in it has been unpickled."""
 
@@ -81,7 +81,7 @@ class Layout:
     expected: tuple[tuple[int, int, int], ...]
     checksum: int
     codec: int
-    buffers: list[memoryview] = field(default_factory=list)
+    buffers: list[memoryview] = field(factory=list)
 
 
 def dump(value: object, *, compression: str | None = None) -> Dumped:

@@ -10,7 +10,6 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -337,6 +336,8 @@ class Storage:
         if memo is not None and memo.changed and self.works and (self._writer or self._known):
             self._try(lambda: self.traces.remember("source", {"all": memo.to_json()}), None)
         if files.facts != self._file_memo and self.works and (self._writer or self._known):
+            from dataclasses import asdict  # seldom: most runs take no files, or none that changed
+
             text = json.dumps([asdict(fact) for fact in files.facts.values()])
             self._try(lambda: self.traces.remember("files", {"all": text}), None)
         if used:

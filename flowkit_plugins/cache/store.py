@@ -20,10 +20,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from flowkit.records import record
 from flowkit_plugins.cache import packs, serializing
 from flowkit_plugins.cache.databases import connect_to_read
 from flowkit_plugins.cache.faults import (
@@ -57,7 +57,7 @@ class Kept(NamedTuple):
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Loaded:
     """A value that was read back, and the bytes it takes in the store."""
 
@@ -65,7 +65,7 @@ class Loaded:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Swept:
     """What a sweep removed: files that no row names."""
 

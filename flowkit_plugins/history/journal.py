@@ -293,6 +293,8 @@ class Journal:
 
     def _note_failures(self, connection: sqlite3.Connection, reports: Iterable[NodeReport]) -> None:
         """Keep the list of nodes whose last end was a failure: what ``--lf`` reads."""
+        if not self._was_failed and not any(word in self._counts for word in BAD):
+            return
         number = self._first // SPAN
         for report in reports:
             if report.word in BAD:
@@ -329,16 +331,14 @@ class Journal:
 
     def _forget_gone(self, connection: sqlite3.Connection) -> None:
         """Forget failures of elements that a whole run of their task did not meet any more."""
+        if not self._was_failed:
+            return
         whole = {
             (t.flow.path, t.name)
             for t in self._run.graph.tasks
             if t.wants is None and t.given is None
         }
-        met = (
-            {self._place(node) for node in self._report.nodes}
-            if self._was_failed and self._report
-            else set()
-        )
+        met = {self._place(node) for node in self._report.nodes} if self._report else set()
         for flow, node in self._was_failed:
             if (flow, node.partition("[")[0]) in whole and (flow, node) not in met:
                 connection.execute("DELETE FROM failed WHERE flow = ? AND node = ?", (flow, node))

@@ -7,11 +7,11 @@ import os
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from flowkit.durations import words
+from flowkit.records import record
 from flowkit.reports import LETTERS
 from flowkit_plugins.history.reading import BAD_ENDS, AttemptEnd, NodeEnd, Repair, RunRow
 from flowkit_plugins.history.tree import ORDER, WRONG, TaskEnd, critical_path, not_torn_down
@@ -110,7 +110,7 @@ def how_it_failed(attempt: AttemptEnd) -> list[str]:
     return [*found, *([f"({attempt.again})"] if attempt.again else [])]
 
 
-@dataclass(slots=True)
+@record()
 class Story:
     """All that ``flowkit show`` tells of one run."""
 

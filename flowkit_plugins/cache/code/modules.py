@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from importlib.util import resolve_name
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from flowkit.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from flowkit_plugins.cache.code.ownership import Ownership
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Unloaded:
     """A module that some function imports when it is called, and nobody has yet."""
 

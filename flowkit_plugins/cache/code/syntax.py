@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 from copy import copy
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from flowkit.records import field, record
 from flowkit_plugins.cache.code.trees import LOOSE, STRICT, fold, hashed, text
 
 if TYPE_CHECKING:
@@ -49,13 +49,13 @@ class ClassSyntax(NamedTuple):
     names: Sequence[str] = ()
 
 
-@dataclass(slots=True)
+@record()
 class Module:
     """One parsed file: finds its definitions by qualified name, and reads its imports."""
 
     tree: ast.Module
-    _scopes: dict[str, list[tuple[str, ast.stmt, bool]]] = field(default_factory=dict)
-    _functions: dict[tuple[str, int], tuple[ast.stmt, bool]] = field(default_factory=dict)
+    _scopes: dict[str, list[tuple[str, ast.stmt, bool]]] = field(factory=dict)
+    _functions: dict[tuple[str, int], tuple[ast.stmt, bool]] = field(factory=dict)
     _lambdas: dict[int, list[ast.Lambda]] | None = None
 
     def function(self, qualname: str, line: int) -> FunctionSyntax | None:
