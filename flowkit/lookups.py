@@ -62,17 +62,19 @@ class Lookups:
         self._found = self._ask_all(self._machine.recallable, self._inputs) or {}
         return tuple(self._found)
 
-    def take(self, nodes: Sequence[Node]) -> None:
-        """Report nodes that the scheduler took for known; their values can be had from now on."""
-        found, handles, tell = self._found, self._gatherer.handles, self._tell
+    def taken(self, nodes: Sequence[Node]) -> list[NodeReport]:
+        """Return the reports of nodes that the scheduler took for known; their values can be had from now on."""
+        found, handles = self._found, self._gatherer.handles
+        reports = []
         for node in nodes:
             answer = found[node]
             if answer.value is not None:
                 handles[node] = answer.value
             report = NodeReport(node, "cached", answer.reason, (), answer.saved)
             report.key = answer.key
-            tell(report)
+            reports.append(report)
         self._found = {}
+        return reports
 
     # In its turn
 

@@ -311,7 +311,7 @@ class Runner:
         self._events.append(NodeSucceeded(now, node))
 
     def _take(self, command: Take) -> None:
-        self._lookups.take(command.nodes)
+        self._tell_nodes(self._lookups.taken(command.nodes))
 
     def _expand(self, command: Expand) -> None:
         node, axis, now = command.node, command.axis, self._clock.now()
@@ -469,6 +469,15 @@ class Runner:
         self.report.nodes.append(report)
         if self._node_ended is not None:
             self._node_ended(report)
+
+    def _tell_nodes(self, reports: Sequence[NodeReport]) -> None:
+        """Tell of nodes that nothing was told of before."""
+        for report in reports:
+            report.unit.report = report
+        self.report.nodes += reports
+        if self._node_ended is not None:
+            for report in reports:
+                self._node_ended(report)
 
     def _teardown_failed(self, resource: BoundResource, node: str, error: BaseException) -> None:
         self.report.teardowns.append(

@@ -16,6 +16,7 @@ from flowkit.inputs import Inputs
 from flowkit.scheduler import Node
 from flowkit.values import Handle
 from flowkit_plugins.cache.keys import Known, Uncertain
+from flowkit_plugins.cache.packs import row_of
 from flowkit_plugins.cache.reuse import Reuse
 
 
@@ -31,7 +32,7 @@ class Ahead(Reuse):
             return None
         found: dict[Node, KnownNode] = {}
         digests: dict[BoundTask, str] = {}
-        plain, at_hand, holds = self.keys.plain, self._storage.at_hand, self._storage.holds
+        plain, (traces, rows) = self.keys.plain, self._storage.recorded()
         known, used, ages, begun, fetches = self.keys.known, self._used, self._ages, self._begun, self._fetches
         for node in nodes:
             task = node.task
@@ -46,14 +47,11 @@ class Ahead(Reuse):
                         found[node] = answer
                         digests[task] = self.keys.known[node].digest
                     continue
-                trace = at_hand(key)
-                if (
-                    trace is not None
-                    and trace.kind == "success"
-                    and trace.files is None
-                    and trace.blob is not None
-                    and holds(trace.blob)
-                ):
+                trace = traces.get(key)
+                if trace is None:
+                    continue
+                blob = trace.blob
+                if blob is not None and trace.kind == "success" and trace.files is None and row_of(blob) in rows:
                     digests[task] = trace.digest
                     if trace.body is not None:
                         found[node] = self._reused(node, trace)

@@ -75,6 +75,7 @@ class Keys:
         self._plans: dict[BoundTask, TaskPlan] = {}
         #: By identity, as tasks without options share theirs; with these, so that it stays taken.
         self._tails: dict[int, tuple[Mapping[str, object], str | None]] = {}
+        self._usual: tuple[Mapping[str, object] | None, str | None] = (None, None)
         self._resources: dict[BoundResource, Counted] = {}
 
     def _content(self, value: object) -> str:
@@ -239,7 +240,8 @@ class Keys:
         """
         if task.constants or task.resources:
             return None
-        tail = self._tail(task.options)
+        options = task.options
+        tail = self._usual[1] if options is self._usual[0] else self._tail(options)
         if tail is None:
             return None
         assert task.declaration is not None  # a given value has no key
@@ -267,6 +269,7 @@ class Keys:
                 salt = () if policy.salt is None else (self._content(policy.salt),)
                 tail = "\0".join([self._environment, str(options.get("version")), *salt])
             known = self._tails[id(options)] = (options, tail)
+        self._usual = known
         return known[1]
 
     def _own_key(self, policy: Cache, inputs: Inputs) -> str:

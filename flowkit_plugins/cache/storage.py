@@ -10,6 +10,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,12 @@ class Storage:
         """Return the trace of a key if it was read or made already."""
         return self._fresh.get(key) or self._known.get(key)
 
+    def recorded(self) -> tuple[Mapping[str, Trace], AbstractSet[str]]:
+        """Return the traces that were read when the run began, by key, and the names of all rows with values."""
+        if self._rows is None:
+            self._rows = set(self._try(self._row_names, ()))
+        return self._known, self._rows
+
     def trace(self, key: str) -> Trace | Miss:
         """Return the trace of a key, or why there is none."""
         return self.at_hand(key) or self.find(key)
@@ -207,9 +214,7 @@ class Storage:
 
     def holds(self, blob: str) -> bool:
         """Whether there is a row for a blob; all rows are read at once."""
-        if self._rows is None:
-            self._rows = set(self._try(self._row_names, ()))
-        return row_of(blob) in self._rows
+        return row_of(blob) in self.recorded()[1]
 
     def _row_names(self) -> Iterable[str]:
         return self.store.rows()

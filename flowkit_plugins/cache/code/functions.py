@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import resolve_name
+from types import CodeType
 from typing import TYPE_CHECKING
 
 from flowkit_plugins.cache.code.bytecode import Import, bytecode_hash, closure, loaded, takes
@@ -55,7 +56,8 @@ def plain_hash(reach: Reach, function: FunctionType) -> str | None:
     with thousands are such.
     """
     code = function.__code__
-    if code.co_names or takes(function):  # the first says it of most
+    # What ``takes`` says, in place: this is done for every task of a run.
+    if code.co_names or code.co_freevars or "__wrapped__" in function.__dict__ or CodeType in map(type, code.co_consts):
         return None
     bodies = reach.usual_bodies(code.co_filename, function.__globals__)
     usual = bodies.get(f"{code.co_qualname}:{code.co_firstlineno}")
