@@ -242,7 +242,7 @@ class Keeping:
         Raises:
             ValueMissing: It is gone.
         """
-        trace = self._storage.trace(key)
+        trace = self._storage.kept(key)
         if isinstance(trace, Miss) or trace.blob is None:
             raise ValueMissing("blob missing" if isinstance(trace, Trace) else str(trace))
         return self.value(trace)

@@ -159,6 +159,13 @@ class Storage:
         """Return the trace of a key, or why there is none."""
         return self.at_hand(key) or self.find(key)
 
+    def kept(self, key: str) -> Trace | Miss:
+        """Return the trace of what this run stored, also if nothing more can be stored by now."""
+        try:
+            return self.at_hand(key) or self.traces.lookup(key)
+        except StoreError as error:
+            return Miss(NO_RECORD, error.what)
+
     def find(self, key: str) -> Trace | Miss:
         """Return the trace of a key as it is on disk now, or why there is none."""
         if not self.works:

@@ -63,3 +63,24 @@ def test_a_result_is_found_while_another_thread_reads_the_keys(tmp_path, where):
         gate.go_on.set()
         other.join()
         storage.close()
+
+
+def test_what_is_on_disk_is_fetched_though_nothing_more_can_be_stored(flow, monkeypatch):
+    """The disk fills up after some results were committed: their values are let go of already."""
+    flow.write("""
+        @task
+        def first(): return ["a"] * 20_000
+        @task
+        def second(first): return len(first)
+    """)
+    settled = Storage.settled
+
+    def full_from_now_on(self, key):
+        there = settled(self, key)
+        self._fail("No space left on device")
+        return there
+
+    monkeypatch.setattr(Storage, "settled", full_from_now_on)
+    run = flow.run()
+    assert run["second"] == 20_000
+    assert run["first"][:1] == ["a"]
