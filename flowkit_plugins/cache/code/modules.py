@@ -8,19 +8,19 @@ from importlib.util import resolve_name
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowkit.records import record
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowkit_plugins.cache.code.ownership import Ownership
 
 
-@record(frozen=True)
 class Unloaded:
-    """A module that some function imports when it is called, and nobody has yet."""
+    """A module that some function imports when it is called, and nobody has yet; known by its file's path."""
 
-    path: str
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
 
 
 def locate(module: str, *, beside: str) -> str | None:

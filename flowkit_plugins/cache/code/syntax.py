@@ -6,7 +6,6 @@ import ast
 from copy import copy
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from flowkit.records import field, record
 from flowkit_plugins.cache.code.trees import LOOSE, STRICT, fold, hashed, text
 
 if TYPE_CHECKING:
@@ -49,14 +48,16 @@ class ClassSyntax(NamedTuple):
     names: Sequence[str] = ()
 
 
-@record()
 class Module:
     """One parsed file: finds its definitions by qualified name, and reads its imports."""
 
-    tree: ast.Module
-    _scopes: dict[str, list[tuple[str, ast.stmt, bool]]] = field(factory=dict)
-    _functions: dict[tuple[str, int], tuple[ast.stmt, bool]] = field(factory=dict)
-    _lambdas: dict[int, list[ast.Lambda]] | None = None
+    __slots__ = ("_functions", "_lambdas", "_scopes", "tree")
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.tree = tree
+        self._scopes: dict[str, list[tuple[str, ast.stmt, bool]]] = {}
+        self._functions: dict[tuple[str, int], tuple[ast.stmt, bool]] = {}
+        self._lambdas: dict[int, list[ast.Lambda]] | None = None
 
     def function(self, qualname: str, line: int) -> FunctionSyntax | None:
         """Return the function whose code object starts at ``line``, if exactly one does.
