@@ -15,7 +15,7 @@ from flowkit.hookspecs import hookimpl
 from flowkit.inputs import Inputs
 from flowkit.scheduler import Node
 from flowkit.values import Handle
-from flowkit_plugins.cache.keys import Known, Uncertain
+from flowkit_plugins.cache.keys import Uncertain
 from flowkit_plugins.cache.packs import row_of
 from flowkit_plugins.cache.reuse import Reuse
 
@@ -33,7 +33,7 @@ class Ahead(Reuse):
         found: dict[Node, KnownNode] = {}
         digests: dict[BoundTask, str] = {}
         plain, (traces, rows) = self.keys.plain, self._storage.recorded()
-        known, used, ages, begun, fetches = self.keys.known, self._used, self._ages, self._begun, self._fetches
+        ahead, used, ages, begun, fetches = self.keys.ahead, self._used, self._ages, self._begun, self._fetches
         for node in nodes:
             task = node.task
             for edge in task.edges:
@@ -45,7 +45,7 @@ class Ahead(Reuse):
                     answer = self._one(node, inputs)
                     if answer is not None:
                         found[node] = answer
-                        digests[task] = self.keys.known[node].digest
+                        digests[task] = ahead[node].digest
                     continue
                 trace = traces.get(key)
                 if trace is None:
@@ -53,12 +53,12 @@ class Ahead(Reuse):
                 blob = trace.blob
                 if blob is not None and trace.kind == "success" and trace.files is None and row_of(blob) in rows:
                     digests[task] = trace.digest
+                    ahead[node] = trace
                     if trace.body is not None:
                         found[node] = self._reused(node, trace)
                         continue
                     # The same, in place: there are ten thousand of them.
                     used.append(trace)
-                    known[node] = Known(trace.digest, key)
                     answer = found[node] = KnownNode()
                     answer.value = Handle(fetches, None, trace)
                     answer.reason = ages.get(int(begun - trace.created)) or self._age(trace)
@@ -79,4 +79,7 @@ class Ahead(Reuse):
         trace = self._storage.at_hand(key)
         if trace is None or trace.kind != "success" or trace.files is not None:
             return None
-        return None if self._stale(node, node.task, plan, trace, given) else self._reused(node, trace)
+        if self._stale(node, node.task, plan, trace, given):
+            return None
+        self.keys.ahead[node] = trace
+        return self._reused(node, trace)

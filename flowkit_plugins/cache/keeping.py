@@ -122,7 +122,7 @@ class Keeping:
         """Return a node's key and what it counted; None if it has none."""
         found = self._keys.pop(node, None)
         if found is None:
-            known = self.keys.known.get(node)
+            known = self.keys.reused(node)
             if known is not None and known.key:  # it was reused, and its value turned out to be lost
                 return known.key, {}
         return found

@@ -18,6 +18,7 @@ from flowkit.scheduler import Node, State
 from flowkit_plugins.cache.fingerprint import BODY, Fingerprint, Fingerprinter, Part
 from flowkit_plugins.cache.plans import Counted, TaskPlan, asks_for_run, hashed, looks, silent
 from flowkit_plugins.cache.policy import Cache
+from flowkit_plugins.cache.traces import Trace
 
 VERSION = "flowkit-key/1"
 
@@ -72,6 +73,8 @@ class Keys:
         self._digest = digest
         self._environment = environment
         self.known: dict[Node, Known] = {}
+        #: What was found before anything started. Few are asked for again, so nothing is made of them.
+        self.ahead: dict[Node, Trace] = {}
         self._plans: dict[BoundTask, TaskPlan] = {}
         #: By identity, as tasks without options share theirs; with these, so that it stays taken.
         self._tails: dict[int, tuple[Mapping[str, object], str | None]] = {}
@@ -291,7 +294,7 @@ class Keys:
 
     def _outcome(self, edge: Edge, node: Node, inputs: Inputs, *, gathered: bool) -> str:
         """Return what an upstream's outcome counts as: a value by content, others by kind and content."""
-        if node.succeeded or (not node.settled and node in self.known):  # the second: before anything started
+        if node.succeeded or (not node.settled and node in self.ahead):  # the second: before anything started
             found = self.of(node, inputs)
             content = found.parts.get(edge.part, found.digest) if edge.part is not None else found.digest
             return f"v:{content}" if edge.accepts.value else f"S:{content}"
@@ -301,11 +304,20 @@ class Keys:
             return f"F:{hashed(*_error(node))}"
         return f"K:{hashed(node.reason, *[text for root in node.roots for text in _error(root)])}"
 
+    def reused(self, node: Node) -> Known | None:
+        """Return what is known of a node's own result, if anything is."""
+        found = self.known.get(node)
+        if found is None:
+            trace = self.ahead.get(node)
+            if trace is not None:
+                found = self.known[node] = Known(trace.digest, trace.key)
+        return found
+
     def of(self, node: Node, inputs: Inputs) -> Known:
         """Return what is known of an upstream's result; a given value is looked at."""
         if node.stand_in is not None:
             node = node.stand_in
-        found = self.known.get(node)
+        found = self.reused(node)
         if found is None:
             try:
                 found = Known(self._content(inputs.value(node)))
