@@ -296,6 +296,18 @@ def flowkit_run_started(run: RunInfo) -> None:
 
 
 @hookspec(firstresult=True)
+def flowkit_nodes_known(nodes: Sequence[Node], inputs: Callable[[Node], Inputs]) -> Mapping[Node, Known] | None:
+    """Say at once which nodes need not be called; asked of a plugin that alone answers look-ups.
+
+    Returns those whose values are at hand, each with all above it, in order; the others are looked up.
+
+    Args:
+        nodes: Those of tasks that are not mapped, upstream first.
+        inputs: Gives a node's inputs. Of its upstreams, those in the answer count as ended.
+    """
+
+
+@hookspec(firstresult=True)
 def flowkit_node_lookup(node: Node, inputs: Inputs) -> Known | Stale | Later | None:
     """Say whether the node must be called.
 
@@ -309,22 +321,6 @@ def flowkit_node_lookup(node: Node, inputs: Inputs) -> Known | Stale | Later | N
     Returns:
         ``Known``, ``Stale`` with the reason, ``Later``, or ``None`` to pass the question on. If
         every plugin passes, the node is called without a reason.
-    """
-
-
-@hookspec(firstresult=True)
-def flowkit_nodes_known(nodes: Sequence[Node], inputs: Callable[[Node], Inputs]) -> Mapping[Node, Known] | None:
-    """Say at once which of many nodes need not be called: most of a run that has little to do.
-
-    Called once, before anything starts, if the plugin is the only one that answers look-ups.
-
-    Args:
-        nodes: Nodes of tasks that are not mapped, upstream first.
-        inputs: Gives a node's inputs. Of its upstreams, only those that are in the answer have ended.
-
-    Returns:
-        Those whose values are known and at hand, in the order of ``nodes``, each with all that it
-        waits for. The others are looked up as usual, when they could start.
     """
 
 

@@ -79,6 +79,7 @@ class Again(Growth):
     def _on_value_lost(self, event: ValueLost) -> None:
         """A list cannot be read: have it computed again, upon which it is asked for again."""
         node, other = event.node, event.node.stand_in
+        self._held -= self._held > 0
         if not node.settled or all(a.piece(node.coords).known for a in self.states[node.task].expands):
             return  # it is, or was, computed again for somebody else
         if self._held_back(node.task) or (other is not None and other.settled and not node.succeeded):

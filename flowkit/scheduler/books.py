@@ -66,7 +66,7 @@ class Books:
         self.finished = False
         self.stopped: dict[BoundFlow, str] = {}
         self.final = False  #: not even ``always`` tasks start any more
-        self._held = False  #: nothing starts yet
+        self._held = 0  #: what has to be said before anything starts: what is known, and the lists in that
         self._now = 0.0
         self._out: list[Command] = []
         self._parked: list[tuple[float, int, Node]] = []

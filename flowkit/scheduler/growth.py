@@ -139,6 +139,7 @@ class Growth(Endings):
         axis_state = self._axes[event.axis]
         coords = event.node.coords
         piece = axis_state.piece(coords)
+        self._held -= self._held > 0
         if piece.known:
             return
         if event.error is not None:

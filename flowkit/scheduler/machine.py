@@ -81,7 +81,7 @@ class Scheduler(Again):
         return out
 
     def _on_run_started(self, event: RunStarted) -> None:
-        self._held = event.held
+        self._held = int(event.held)
         for flow in self.graph.flows:
             if flow.deadline is not None:
                 self._alarm(event.at + flow.deadline, flow, 0)
@@ -94,14 +94,14 @@ class Scheduler(Again):
     def recallable(self) -> list[Node]:
         """The nodes whose end concerns nobody but those that wait for it, upstream first.
 
-        Not those of mapped tasks and of the sources of lists, fallbacks and who has one, given values,
-        and what asks for more of its upstreams than that they succeed.
+        Not those of mapped tasks, fallbacks and who has one, given values, and what asks for more of its
+        upstreams than that they succeed.
         """
         return [
             state.nodes[()]
             for state in self.states.values()
-            if state.bare
-            and state.simple
+            if state.simple
+            and state.fallback is None
             and not state.sources
             and () in state.nodes
             and state.task.given is None
@@ -109,8 +109,10 @@ class Scheduler(Again):
         ]
 
     def _on_recalled(self, event: Recalled) -> None:
-        """Take in what is known, without a step for each node: it is most of a run that has little to do."""
-        self._held = False
+        """Take in what is known, without a step for each node: it is most of a run that has little to do.
+
+        Nothing starts before the lists among it are read: their elements were unlocked last.
+        """
         taken: list[Node] = []
         states = self.states
         for node in event.nodes:
@@ -119,9 +121,12 @@ class Scheduler(Again):
             node.state = SUCCEEDED  # by way of ready and running, at one go
             node.settled = node.told = True
             taken.append(node)
-            for link in states[node.task].links:
+            state = states[node.task]
+            for link in state.links:
                 if link.holds:
                     link.up.nodes[()].holders -= 1
+            if state.expands:
+                self._expand(state, node)
             waiters, node.waiters = node.waiters, None
             if waiters is None:
                 continue
@@ -130,8 +135,9 @@ class Scheduler(Again):
                 if not waiter.waiting and waiter.state is WAITING:
                     self._unlocked.append(waiter)
         self.open -= len(taken)
+        self._held = len(self._out)
         if taken:
-            self._out.append(Take(taken))
+            self._out.insert(0, Take(taken))
 
     def _on_succeeded(self, event: NodeSucceeded) -> None:
         node = event.node

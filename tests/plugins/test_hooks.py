@@ -55,7 +55,8 @@ def run(project, plugin):
         plugin(*hooks)
         project.write("m.py", textwrap.dedent(flow))
         keywords.setdefault("executor", "inline")
-        return flowkit.run(target, p=["probe"], no_cache=True, **keywords)
+        keywords.setdefault("no_cache", True)
+        return flowkit.run(target, p=["probe"], **keywords)
 
     return run
 
@@ -337,6 +338,37 @@ def test_hook_flowkit_run_started(run):
 
     run(flowkit_run_started, flowkit_attempt_started)
     assert seen == [("m", {"n": 1}), "one", "two"]
+
+
+def test_hook_flowkit_nodes_known(run):
+    """What is known at once is not looked up; what hangs off something else is, whatever was said of it."""
+    asked = []
+
+    def flowkit_nodes_known(nodes, inputs):
+        asked.append([node.id for node in nodes])
+        return {node: Known(value=Handle(lambda: 20), reason="guessed") for node in nodes if node.id == "one"}
+
+    def flowkit_node_lookup(node, inputs):
+        asked.append(node.id)
+
+    done = run(flowkit_nodes_known, flowkit_node_lookup)
+    assert asked == [["one", "two"], "two"]
+    assert [(n.node, n.word, n.reason) for n in done.report.nodes] == [("one", "cached", "guessed"), ("two", "ran", "")]
+    assert done["two"] == 40
+
+
+def test_of_two_plugins_that_answer_look_ups_none_is_asked_at_once(run):
+    asked = []
+
+    def flowkit_nodes_known(nodes, inputs):
+        asked.append(nodes)
+
+    @hookimpl(tryfirst=True)
+    def flowkit_node_lookup(node, inputs):
+        asked.append(node.id)
+
+    run(flowkit_nodes_known, flowkit_node_lookup, no_cache=False)
+    assert asked == ["one", "two"]
 
 
 def test_hook_flowkit_node_lookup(run):

@@ -70,7 +70,7 @@ def test_a_value_that_proves_lost_is_computed_again(scheduler):
     ("sketches", "names"),
     [
         ({"a": takes(), "b": takes("a")}, ["a", "b"]),
-        ({"a": takes(), "b": takes(each=["a"]), "c": takes(b=Collected[int])}, ["c"]),
+        ({"a": takes(), "b": takes(each=["a"]), "c": takes(b=Collected[int])}, ["a", "c"]),
         ({"a": takes(options={"fallback": "b"}), "b": takes()}, []),
         ({"a": takes(), "b": takes(needs=["a"], options={"trigger": "always"})}, ["a"]),
         ({"a": takes(), "b": takes(a=Outcome[int])}, ["a", "b"]),
@@ -83,8 +83,25 @@ def test_only_plain_nodes_can_be_known_before(scheduler, sketches, names):
     assert [node.id for node in s.machine.recallable] == names
 
 
-def test_a_known_source_that_others_map_over_is_asked_about_in_turn(scheduler):
+def test_the_lists_in_what_is_known_are_read_before_anything_starts(scheduler):
+    s = scheduler(graph(a=takes(), b=takes("a"), c=takes(each=["b"]), d=takes()))
+    s.begins(held=True)
+    assert s.recalls("a", "b") == ["take a b", "expand b"]
+    assert s.lists("b", "x", "y") == ["start c[x]"]
+
+
+def test_of_two_known_lists_both_are_read_first(scheduler):
+    s = scheduler(graph(a=takes(), b=takes(), c=takes(each=["a"]), d=takes(each=["b"])))
+    s.begins(held=True)
+    assert s.recalls("a", "b") == ["take a b", "expand a", "expand b"]
+    assert s.lists("a", "x") == []
+    assert s.lists("b", "y") == ["start c[x]"]
+
+
+def test_a_known_list_that_cannot_be_read_is_computed_again(scheduler):
     s = scheduler(graph(a=takes(), b=takes("a"), c=takes(each=["b"])))
     s.begins(held=True)
-    assert s.recalls("a") == ["take a", "start b"]
-    assert s["a"].state is State.SUCCEEDED
+    assert s.recalls("a", "b") == ["take a b", "expand b"]
+    assert s.loses("b") == ["start b"]
+    assert "expand b" in s.succeeds("b")
+    assert s.lists("b", "x")[-1] == "start c[x]"
