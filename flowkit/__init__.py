@@ -7,7 +7,7 @@ or ``flowkit.testing`` may change:
 - what the user wrote: ``annotations``, ``declarations``, ``tasks``, ``resources``, ``flows``, ``parameters``
 - structure: ``collector`` and ``imports``; ``lookup``, ``options``, ``binding``, ``resolver``; ``axes``, ``graph``, ``selection``
 - ``scheduler``: decides, purely
-- execution: ``clock``, ``elements``, ``inputs``, ``lifetimes``, ``worker``, ``executors``, ``runner``, ``reports``, ``planning``
+- execution: ``clock``, ``elements``, ``inputs``, ``lifetimes``, ``lookups``, ``worker``, ``executors``, ``runner``, ``reports``, ``planning``
 - extension: ``hookspecs``, ``plugins``, ``services``, ``settings``
 - assembly: ``session`` with ``overriding``, ``settling`` and ``runs``; ``cli``, ``listing``, ``testing``
 """
