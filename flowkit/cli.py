@@ -21,7 +21,7 @@ from flowkit.errors import (
 )
 from flowkit.hookspecs import Flag
 from flowkit.plugins import Plugins
-from flowkit.process import Signals, own_process
+from flowkit.process import Signals, import_first, own_process
 
 if TYPE_CHECKING:
     from flowkit.graph import Graph
@@ -267,9 +267,7 @@ def open_session(targets: Sequence[str], plugins: Sequence[str] = (), *, command
     from flowkit.session import Session  # 25 ms, which commands that run nothing need not wait for
 
     if not targets:
-        raise FlowError(
-            [UsageError("no target", remedy="Name a module, a folder or a task: flowkit run flow.py")]
-        )
+        raise FlowError([UsageError("no target", remedy="Name a module, a folder or a task: flowkit run flow.py")])
     context = click.get_current_context(silent=True)
     root = context.find_root().command if context is not None else None
     loaded = root.plugins if isinstance(root, _Group) else None  # they need not be loaded twice
@@ -354,9 +352,8 @@ def requested_plugins(arguments: Sequence[str]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: run a command, print what is wrong, exit with the code for it."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
     own_process()
-    sys.exit(_guarded(arguments))
+    sys.exit(_guarded(sys.argv[1:] if arguments is None else list(arguments)))
 
 
 def _guarded(arguments: Sequence[str]) -> int:
@@ -399,8 +396,10 @@ def _complain(errors: Sequence[UsageError]) -> None:
 
 
 def _main(arguments: Sequence[str]) -> int:
+    requests = [*settings.find([settings.here()]).plugins, *requested_plugins(arguments)]
+    import_first(requests, runs=list(arguments[:1]) == ["run"])
     plugins = Plugins()
-    plugins.load([*settings.find([settings.here()]).plugins, *requested_plugins(arguments)])
+    plugins.load(requests)
     group = _Group(plugins)
     if os.environ.get("_FLOWKIT_COMPLETE"):
         group.main(list(arguments), prog_name="flowkit", complete_var="_FLOWKIT_COMPLETE")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import os
 import signal
 import threading
 import weakref
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowkit import garbage
-from flowkit.plugins import BUILT_IN
+from flowkit.plugins import BUILT_IN, import_built_in
 
 if TYPE_CHECKING:
     from flowkit.runner import Runner
@@ -35,7 +37,6 @@ class Signals:
     def install(self, runner: Runner) -> None:
         """Take the signals for a run that is about to start."""
         self.runner = runner
-        garbage.run_begins()
         if threading.current_thread() is not threading.main_thread():
             return
 
@@ -70,12 +71,28 @@ class Signals:
 def own_process() -> None:
     """Have the collector look for garbage less often, and what a run was made of taken apart at exit.
 
-    Called first, so that the latter is done last. Python looks for garbage three times when it exits, and through all that is there. Nodes, tasks
-    and reports hold each other: taken apart they are gone before, which saves 5 µs a node. Only
-    what is flowkit's own is taken apart; what users' code made is found by Python as ever.
+    Called first, so that the latter is done last. Python looks for garbage three times when it exits,
+    and through all that is there. Nodes, tasks and reports hold each other: taken apart they are gone
+    before, which saves 5 µs a node. Only what is flowkit's own is taken apart; what users' code made is
+    found by Python as ever.
     """
     atexit.register(_take_apart)
     garbage.collect_less_often()
+
+
+def import_first(requests: Sequence[str], *, runs: bool) -> None:
+    """Import what a command needs of libraries and flowkit, and leave that out of every look for garbage.
+
+    Before anything of the user's is there, whose objects have to be found at exit.
+
+    Args:
+        requests: The values of ``-p``.
+        runs: Whether flows will be run.
+    """
+    import_built_in(requests)
+    if runs:
+        importlib.import_module("flowkit.session")
+    garbage.libraries_loaded()
 
 
 def _take_apart() -> None:

@@ -13,12 +13,12 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from flowkit import garbage
 from flowkit.clock import Clock
 from flowkit.elements import NotAList
 from flowkit.executors import Executor
 from flowkit.executors.alarm import Alarm
 from flowkit.executors.coroutines import EventLoop
-from flowkit.garbage import no_garbage
 from flowkit.graph import Axis, BoundResource, BoundTask, Graph
 from flowkit.hookspecs import Again, Kept
 from flowkit.inputs import Gatherer
@@ -153,7 +153,7 @@ class Runner:
         self.executor.start(self.worker, self.done)
         pressed: KeyboardInterrupt | None = None
         try:
-            with no_garbage():
+            with garbage.no_garbage():
                 self._turn(RunStarted(self._clock.now(), held=self._lookups.ahead))
             if self.executor.busy and self._wake_at != float("inf"):
                 self._alarm.start()  # the flow's own deadline
@@ -221,6 +221,8 @@ class Runner:
                 if type(event) is RunStarted and event.held:
                     self._events.append(Recalled(event.at, self._lookups.known()))
                     starting = self._drain()
+                if starting:
+                    garbage.calls_begin()
                 for attempt in starting:
                     self.executor.submit(attempt)
             except BaseException as error:
