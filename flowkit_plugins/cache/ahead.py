@@ -28,11 +28,11 @@ class Ahead(Reuse):
         self, nodes: Sequence[Node], inputs: Callable[[Node], Inputs]
     ) -> Mapping[Node, KnownNode] | None:
         """Say which nodes are known, by what was read when the run began."""
-        if self._refresh is not None or self._continued.active:
+        if self._refresh is not None or self._continued.active or not self._storage.recorded:
             return None
         found: dict[Node, KnownNode] = {}
         digests: dict[BoundTask, str] = {}
-        plain, (traces, rows) = self.keys.plain, self._storage.recorded()
+        plain, traces, rows = self.keys.plain, self._storage.recorded, self._storage.rows
         ahead, used, ages, begun, fetches = self.keys.ahead, self._used, self._ages, self._begun, self._fetches
         for node in nodes:
             task = node.task

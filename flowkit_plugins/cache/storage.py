@@ -149,11 +149,17 @@ class Storage:
         """Return the trace of a key if it was read or made already."""
         return self._fresh.get(key) or self._known.get(key)
 
-    def recorded(self) -> tuple[Mapping[str, Trace], AbstractSet[str]]:
-        """Return the traces that were read when the run began, by key, and the names of all rows with values."""
+    @property
+    def recorded(self) -> Mapping[str, Trace]:
+        """The traces that were read when the run began, by key."""
+        return self._known
+
+    @property
+    def rows(self) -> AbstractSet[str]:
+        """The names of all rows with values; they are read at once."""
         if self._rows is None:
             self._rows = set(self._try(self._row_names, ()))
-        return self._known, self._rows
+        return self._rows
 
     def trace(self, key: str) -> Trace | Miss:
         """Return the trace of a key, or why there is none."""
@@ -220,8 +226,8 @@ class Storage:
         return sum(1 for node in self._last_of(path) if node.startswith(f"{name}["))
 
     def holds(self, blob: str) -> bool:
-        """Whether there is a row for a blob; all rows are read at once."""
-        return row_of(blob) in self.recorded()[1]
+        """Whether there is a row for a blob."""
+        return row_of(blob) in self.rows
 
     def _row_names(self) -> Iterable[str]:
         return self.store.rows()

@@ -86,6 +86,8 @@ _LAST_ROW = f"({'?, ' * (len(Last._fields) - 1)}?)"
 #: So many rows go in one statement. ``executemany`` lets go of Python's lock at every row and waits
 #: for it again, against the run that wants it all the time: three times the cost of the rows.
 _AT_ONCE = 64
+#: Traces from which on it is worth counting them before they are read.
+MANY = 1000
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS traces (key TEXT PRIMARY KEY, format INTEGER NOT NULL,"
     " node TEXT NOT NULL, digest TEXT NOT NULL, blob TEXT, kind TEXT NOT NULL, took REAL NOT NULL,"
@@ -140,10 +142,14 @@ class Traces:
         )
 
     def load_all(self, flow: str) -> dict[str, Trace]:
-        """Return by key what the nodes of ``flow`` last gave, at least: what its next run will ask for."""
-        mine = self._select("SELECT count(*) FROM last WHERE flow = ?", (flow,))
-        if mine and self.count() <= 2 * mine[0][0]:
-            return self._traces()  # there is little else, and looking each one up takes half as long again
+        """Return by key what the nodes of ``flow`` last gave: what its next run will ask for.
+
+        Of a large flow all traces, if there are few others: looking each one up takes half as long again.
+        """
+        if (there := self.count()) >= MANY:
+            ((mine,),) = self._select("SELECT count(*) FROM last WHERE flow = ?", (flow,))
+            if there <= 2 * mine:
+                return self._traces()
         return self._traces("JOIN last ON last.key = traces.key AND last.flow = ?", (flow,))
 
     def everything(self) -> list[Trace]:

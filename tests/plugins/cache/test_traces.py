@@ -16,7 +16,7 @@ import pytest
 
 from flowkit_plugins.cache import places
 from flowkit_plugins.cache.faults import Miss, StoreError
-from flowkit_plugins.cache.traces import Last, Trace, Traces
+from flowkit_plugins.cache.traces import MANY, Last, Trace, Traces
 
 
 @pytest.fixture
@@ -80,6 +80,15 @@ def test_a_flow_loads_what_its_nodes_last_gave_and_nothing_else(traces):
     traces.commit([trace("a2")], [last("a2", node="n-a")])
     assert set(traces.load_all("m.py")) == {"a2", "b"}
     assert traces.lookup("a") == trace("a")  # kept: going back to a branch is warm
+
+
+def test_a_large_flow_loads_all_there_is_if_there_is_little_else(traces):
+    keys = [f"k{i}" for i in range(MANY)]
+    traces.commit([trace(key) for key in [*keys, "older"]], [last(key) for key in keys])
+    assert set(traces.load_all("m.py")) == {*keys, "older"}
+    assert traces.load_all("other.py") == {}
+    traces.commit([trace(f"more{i}") for i in range(MANY)])
+    assert set(traces.load_all("m.py")) == set(keys)
 
 
 def test_a_trace_is_renewed_by_a_later_one(traces):
