@@ -53,10 +53,9 @@ def node_inserts(
         first = at + start
         columns: list[Sequence[object]] = [range(first, first + len(some)), names]
         places = ["?", "?"]
-        no_keys = None if any(keys) else "NULL"  # one key is in no other statement
         for column, place in (
-            (words, word_of_all), (reasons, _shared(reasons)), (keys, no_keys),
-            (started, _shared(started)), (took, _shared(took)), (tries, _shared(tries)),
+            (words, word_of_all), (reasons, _missing(reasons)), (keys, _missing(keys)),
+            (started, _missing(started)), (took, _missing(took)), (tries, _shared(tries)),
         ):  # fmt: skip
             places.append(place or "?")
             if place is None:
@@ -75,18 +74,17 @@ def _insert(row: str, count: int) -> str:
     return f"INSERT INTO nodes VALUES {', '.join([f'({row})'] * count)}"
 
 
+def _missing(column: list[Any]) -> str | None:
+    """Return NULL if no row has anything in a column; a text all share is not worth a statement of its own."""
+    return "NULL" if column.count(None) == len(column) else None
+
+
 def _shared(column: list[Any]) -> str | None:
-    """Return as SQL what all rows have in a column; None if they differ, or it is nothing to write out."""
+    """Return as SQL the word or number that all rows have in a column; None if they differ."""
     value = column[0]
     if column.count(value) != len(column):
         return None
-    if value is None:
-        return "NULL"
-    if type(value) is int:
-        return str(value)
-    if type(value) is str and value.isascii() and value.isprintable() and "'" not in value:
-        return f"'{value}'"
-    return None
+    return str(value) if type(value) is int else f"'{value}'"
 
 
 def _columns(reports: Sequence[NodeReport], zero: float, mask: Mask) -> tuple[list[Any], ...]:
