@@ -285,7 +285,7 @@ class RunReport:
     @property
     def failed(self) -> bool:
         """Whether the run fails."""
-        bad = any(n.word in BAD and n.bad for n in self.nodes)  # of most the word says it
+        bad = any(n.bad for n in self.nodes if n.word in BAD)  # of most the word says it
         return bool(self.teardowns) or bad or self.stopped.startswith("the run took")
 
     @property

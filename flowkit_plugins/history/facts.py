@@ -201,9 +201,17 @@ def shape(graph: Graph) -> tuple[str, str]:
             mapped.append(i)
         if task.resources and (names := sorted(set(_torn_down(task)))):
             torn[i] = names
-    found = {"keys": keys, "ups": ups, "mapped": mapped, "torn": torn}
-    body = json.dumps(found, separators=(",", ":"))
+    rest = json.dumps({"ups": ups, "mapped": mapped, "torn": torn}, separators=(",", ":"))
+    body = f'{{"keys":{_listed(keys)},{rest[1:]}'
     return hashlib.sha256(body.encode()).hexdigest()[:32], body
+
+
+def _listed(texts: list[str]) -> str:
+    """Return texts as a JSON list; if none has anything to escape, as is usual, they need not be seen one by one."""
+    joined = '","'.join(texts)
+    if texts and len(json.dumps(joined)) == len(joined) + 2 * len(texts):  # only the quotes were
+        return f'["{joined}"]'
+    return json.dumps(texts, separators=(",", ":"))
 
 
 def _torn_down(task: BoundTask) -> Iterator[str]:

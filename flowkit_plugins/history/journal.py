@@ -47,10 +47,6 @@ TIMEOUT = 5.0
 SWEPT_AT_ONCE, ROWS_AT_ONCE = 20, 20_000
 """Runs whose time is over that are dropped at the end of a run, and rows after which no more are: it shall not take long."""
 
-AT_ONCE = 100
-"""Rows in one statement: SQLite takes 999 values everywhere, and the interpreter's lock is asked for once."""
-
-_ROW = f"(?{', ?' * (rows.WIDTH - 1)})"
 _ATTEMPTS = f"INSERT INTO attempts VALUES (?{', ?' * 10})"
 
 
@@ -221,17 +217,14 @@ class Journal:
         connection.execute("UPDATE runs SET graph = ? WHERE number = ?", (name, number))
 
     def _write_group(self, connection: sqlite3.Connection) -> None:
-        queue, reports, attempts = self.queue, [], []
-        for _ in range(len(queue)):
-            item = queue.popleft()
+        take, reports, attempts = self.queue.popleft, [], []
+        for _ in range(len(self.queue)):
+            item = take()
             if type(item) is NodeReport:
                 reports.append(item)
-                if (
-                    item.attempts
-                    and item.attempts[-1].sections
-                    and item.attempts[-1].kind == "success"
-                ):
-                    attempts.append(item.attempts[-1])
+                tries = item.attempts
+                if tries and tries[-1].sections and tries[-1].kind == "success":
+                    attempts.append(tries[-1])
             else:
                 attempts.append(item)  # type: ignore[arg-type]  # the only other type there is
         long = self._long_running()
@@ -242,10 +235,11 @@ class Journal:
             self._flush(hurry=bool(self._status))
         zero, mask = self._zero, self._mask
         first = self._take("nodes", len(reports))
-        values = rows.node_values(reports, first, zero, mask, self._counts)
+        inserts = rows.node_inserts(reports, first, zero, mask, self._counts)
         with transaction(connection):
+            for statement, values in inserts:
+                connection.execute(statement, values)
             if reports:
-                _insert(connection, values)
                 self._note_failures(connection, reports)
             for attempt in attempts:
                 row = rows.attempt_row(attempt, zero, mask)
@@ -386,10 +380,3 @@ def sweep(connection: sqlite3.Connection, before: float, most: int) -> int:
         ).fetchall():
             connection.execute("DELETE FROM graphs WHERE hash = ?", (graph,))
     return swept
-
-
-def _insert(connection: sqlite3.Connection, values: list[object]) -> None:
-    for start in range(0, len(values), AT_ONCE * rows.WIDTH):
-        some = values[start : start + AT_ONCE * rows.WIDTH]
-        count = len(some) // rows.WIDTH
-        connection.execute(f"INSERT INTO nodes VALUES {', '.join([_ROW] * count)}", some)

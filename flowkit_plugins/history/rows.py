@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from flowkit.hookspecs import Section
@@ -13,8 +14,8 @@ from flowkit.reports import Attempt, NodeReport, RunReport
 TAIL, WHOLE = 20_000, 200_000
 LONGEST_ERROR = 20_000
 
-WIDTH = 8
-"""Values of a node's row, its rowid included."""
+AT_ONCE = 100
+"""Rows in one statement: SQLite takes 999 values everywhere, and the interpreter's lock is asked for once."""
 
 Mask = Callable[[str], str]
 AttemptRow = tuple[
@@ -22,13 +23,18 @@ AttemptRow = tuple[
 ]
 
 
-def node_values(
-    reports: Iterable[NodeReport], at: int, zero: float, mask: Mask, counts: dict[str, int]
-) -> list[object]:
-    """Return the rows of nodes that ended, one after another in one flat list: ``WIDTH`` values each.
+Insert = tuple[str, list[object]]
 
-    There is a row for every node of every run, so this is written for speed: no tuple is made
-    that stays, as enough of them would set off the garbage collector.
+
+def node_inserts(
+    reports: Sequence[NodeReport], at: int, zero: float, mask: Mask, counts: dict[str, int]
+) -> list[Insert]:
+    """Return statements that write down nodes that ended, with the values of each.
+
+    There is a row for every node of every run, so this is written for speed: a column at a time,
+    and what all rows of a statement have in common stands in its text. It costs the ``sqlite3``
+    module most to be given None. No tuple is made that stays, as enough of them would set off the
+    garbage collector.
 
     Args:
         reports: Of the nodes.
@@ -37,38 +43,74 @@ def node_values(
         mask: Takes secrets out of reasons.
         counts: Word → number of nodes; counted up.
     """
-    values: list[object] = []
-    for report in reports:
-        unit, tries, word = report.unit, report.attempts, report.word
-        reason = report.reason or None
-        if reason is not None and mask is not str:
-            reason = mask(reason)
-        started = took = None
-        if tries:
-            last = tries[-1]
-            started = last.started_at - zero
-            if last.ended_at is not None:
-                took = last.ended_at - last.started_at
-            if word == "not run":
-                word = "interrupted"
-            elif word == "failed" and unit.stand_in is not None:
-                word = "replaced"
-        elif report.saved:
-            took = report.saved
-        name = f"{unit.task.flow.path}::{unit.id}"
-        values += (
-            at,
-            name if mask is str else mask(name),  # an element's id may be made of anything
-            word,
-            reason,
-            report.key or None,
-            started,
-            took,
-            len(tries),
-        )
-        counts[word] = counts.get(word, 0) + 1
-        at += 1
-    return values
+    found = []
+    for start in range(0, len(reports), AT_ONCE):
+        some = reports[start : start + AT_ONCE]
+        names, words, reasons, keys, started, took, tries = _columns(some, zero, mask)
+        word_of_all = _shared(words)
+        for word in words[:1] if word_of_all else dict.fromkeys(words):
+            counts[word] = counts.get(word, 0) + words.count(word)
+        first = at + start
+        columns: list[Sequence[object]] = [range(first, first + len(some)), names]
+        places = ["?", "?"]
+        for column, place in (
+            (words, word_of_all), (reasons, _missing(reasons)), (keys, _missing(keys)),
+            (started, _missing(started)), (took, _missing(took)), (tries, _shared(tries)),
+        ):  # fmt: skip
+            places.append(place or "?")
+            if place is None:
+                columns.append(column)
+        width = len(columns)
+        values: list[object] = [None] * (width * len(some))
+        for i, told in enumerate(columns):
+            values[i::width] = told
+        found.append((_insert(", ".join(places), len(some)), values))
+    return found
+
+
+@lru_cache(maxsize=64)
+def _insert(row: str, count: int) -> str:
+    """Return the statement for so many rows; the same text each time, so that it is hashed once."""
+    return f"INSERT INTO nodes VALUES {', '.join([f'({row})'] * count)}"
+
+
+def _missing(column: list[Any]) -> str | None:
+    """Return NULL if no row has anything in a column; a text all share is not worth a statement of its own."""
+    return "NULL" if column.count(None) == len(column) else None
+
+
+def _shared(column: list[Any]) -> str | None:
+    """Return as SQL the word or number that all rows have in a column; None if they differ."""
+    value = column[0]
+    if column.count(value) != len(column):
+        return None
+    return str(value) if type(value) is int else f"'{value}'"
+
+
+def _columns(reports: Sequence[NodeReport], zero: float, mask: Mask) -> tuple[list[Any], ...]:
+    """Return the names, words, reasons, keys, starts, times taken and numbers of attempts of nodes."""
+    names = [f"{report.unit.task.flow.path}::{report.unit.id}" for report in reports]
+    words = [report.word for report in reports]
+    reasons = [report.reason or None for report in reports]
+    if mask is not str:
+        names = [mask(name) for name in names]  # an element's id may be made of anything
+        reasons = [None if reason is None else mask(reason) for reason in reasons]
+    keys = [report.key or None for report in reports]
+    started: list[float | None] = [None] * len(reports)
+    took: list[float | None] = [report.saved or None for report in reports]
+    tries = [len(report.attempts) for report in reports]
+    if any(tries):
+        for i, report in enumerate(reports):
+            if not tries[i]:
+                continue
+            last = report.attempts[-1]
+            started[i] = last.started_at - zero
+            took[i] = None if last.ended_at is None else last.ended_at - last.started_at
+            if report.word == "not run":
+                words[i] = "interrupted"
+            elif report.word == "failed" and report.unit.stand_in is not None:
+                words[i] = "replaced"
+    return names, words, reasons, keys, started, took, tries
 
 
 def attempt_row(attempt: Attempt, zero: float, mask: Mask) -> AttemptRow:

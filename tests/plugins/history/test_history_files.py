@@ -5,12 +5,15 @@ import sqlite3
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from flowkit_plugins.history.databases import SCHEMA, SPAN, open_to_write
+from flowkit.reports import NodeReport
+from flowkit_plugins.history.databases import SCHEMA, SPAN, TABLES, open_to_write
 from flowkit_plugins.history.journal import ROWS_AT_ONCE, sweep
 from flowkit_plugins.history.reading import History
+from flowkit_plugins.history.rows import node_inserts
 
 FLOW = """
     from flowkit import task
@@ -223,3 +226,26 @@ def test_a_file_left_half_written_by_a_kill_is_rolled_back_and_read(flow):
     assert history_of(flow).with_name("history.db-journal").exists()
     assert "1 ran" in flow.flowkit("runs").out
     assert flow.flowkit("run", "m.py", "--resume").exit_code == 0
+
+
+@pytest.mark.parametrize("reasons", [["just now"], ["it's", "a?"], [""], ["", "é\n"], ["a\0b"]])
+@pytest.mark.parametrize("tries", [(0,), (1,), (0, 2)])
+def test_rows_are_what_was_reported_whatever_they_have_in_common(reasons, tries):
+    reports, wanted = [], []
+    for i in range(203):
+        attempts = [SimpleNamespace(started_at=3.0, ended_at=3.5)] * tries[i % len(tries)]
+        unit = SimpleNamespace(task=SimpleNamespace(flow=SimpleNamespace(path="m.py")), id=f"t[{i}]")
+        reports.append(NodeReport(unit, "same", reasons[i % len(reasons)], attempts, float(i % 2)))
+        reports[-1].key = "k" * (i > 150)
+        wanted.append((
+            7 + i, f"m.py::t[{i}]", "same", reports[-1].reason or None, reports[-1].key or None,
+            2.0 if attempts else None, 0.5 if attempts else float(i % 2) or None, len(attempts),
+        ))  # fmt: skip
+    counts = {"same": 1}
+    connection = sqlite3.connect(":memory:")
+    for statement in TABLES:
+        connection.execute(statement)
+    for statement, values in node_inserts(reports, 7, 1.0, str, counts):
+        connection.execute(statement, values)
+    assert connection.execute("SELECT * FROM nodes ORDER BY at").fetchall() == wanted
+    assert counts == {"same": 204}
