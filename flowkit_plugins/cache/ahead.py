@@ -32,7 +32,7 @@ class Ahead(Reuse):
             return None
         found: dict[Node, KnownNode] = {}
         digests: dict[BoundTask, str] = {}
-        plain, (traces, rows) = self.keys.plain, self._storage.recorded()
+        plain, missed, (traces, rows) = self.keys.plain, self.keys.missed, self._storage.recorded()
         ahead, used, ages, begun, fetches = self.keys.ahead, self._used, self._ages, self._begun, self._fetches
         for node in nodes:
             task = node.task
@@ -49,6 +49,7 @@ class Ahead(Reuse):
                     continue
                 trace = traces.get(key)
                 if trace is None:
+                    missed(task, key)
                     continue
                 blob = trace.blob
                 if blob is not None and trace.kind == "success" and trace.files is None and row_of(blob) in rows:
