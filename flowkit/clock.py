@@ -16,11 +16,15 @@ class Clock(Protocol):
     def wall(self) -> datetime:
         """Return the time of day, in UTC."""
 
+    def timestamp(self) -> float:
+        """Return the same as seconds since the epoch, for a tenth of the time."""
+
 
 class SystemClock:
     """Real time."""
 
     now = staticmethod(time.monotonic)
+    timestamp = staticmethod(time.time)
 
     def wall(self) -> datetime:
         """Return the time of day, in UTC."""

@@ -25,6 +25,10 @@ class VirtualClock:
         """Return the time of day, in UTC."""
         return self.start + timedelta(seconds=self._now + self._shift)
 
+    def timestamp(self) -> float:
+        """Return the time of day as seconds since the epoch."""
+        return self.wall().timestamp()
+
     def advance(self, seconds: float) -> None:
         """Let time pass.
 

@@ -54,7 +54,7 @@ class Judge:
         self.failed: set[str] = set()
         self.pinned: set[str] = set()
         self.lost: set[str] = set()
-        self._zero = ShiftedClock().wall().timestamp()
+        self._zero = ShiftedClock().timestamp()
         self._kept: dict[Why, int] = {}  # what surely is in the store → the shift when it was computed
         self._keys: dict[Why, str] = {}
         self._computed: set[Why] = set()
@@ -71,7 +71,7 @@ class Judge:
 
     def after_gc(self, before: Stock, after: Stock, last: int) -> None:
         """Check that a sweep took only what it may take; ``last`` results of each node stay, if it is not 0."""
-        young = ShiftedClock(self.shift).wall().timestamp() - HOUR + 60
+        young = ShiftedClock(self.shift).timestamp() - HOUR + 60
         safe = self.pinned | self._needed | {t.key for t in before.traces.values() if t.created > young}
         if last:
             safe |= _newest(before, last)

@@ -50,6 +50,10 @@ class ShiftedClock(SystemClock):
         """Return the time of day, in UTC."""
         return super().wall() + timedelta(seconds=self.shift)
 
+    def timestamp(self) -> float:
+        """Return the time of day as seconds since the epoch."""
+        return self.wall().timestamp()
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -28,11 +28,12 @@ class Ahead(Reuse):
         self, nodes: Sequence[Node], inputs: Callable[[Node], Inputs]
     ) -> Mapping[Node, KnownNode] | None:
         """Say which nodes are known, by what was read when the run began."""
-        if self._refresh is not None or self._continued.active or not self._storage.recorded:
+        if self._refresh is not None or self._continued.active:
             return None
         found: dict[Node, KnownNode] = {}
         digests: dict[BoundTask, str] = {}
-        plain, traces, rows = self.keys.plain, self._storage.recorded, self._storage.rows
+        plain, missed, traces = self.keys.plain, self.keys.missed, self._storage.recorded
+        rows = self._storage.rows if traces else frozenset()  # a first run opens nothing that is not there
         ahead, used, ages, begun, fetches = self.keys.ahead, self._used, self._ages, self._begun, self._fetches
         for node in nodes:
             task = node.task
@@ -49,6 +50,7 @@ class Ahead(Reuse):
                     continue
                 trace = traces.get(key)
                 if trace is None:
+                    missed(task, key)
                     continue
                 blob = trace.blob
                 if blob is not None and trace.kind == "success" and trace.files is None and row_of(blob) in rows:

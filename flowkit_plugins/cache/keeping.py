@@ -140,7 +140,7 @@ class Keeping:
 
     def _note_digest(self, attempt: Attempt, plan: TaskPlan, key: str, known: Known) -> None:
         """Remember the content of a result that is not reused, to see whether the next one is the same."""
-        node, now = attempt.unit, self._clock.wall().timestamp()
+        node, now = attempt.unit, self._clock.timestamp()
         took = (attempt.ended_at or 0.0) - attempt.started_at
         last = Last(attempt.task.flow.path, node.id, key, known.digest, took, now, stored_parts(plan, {}))
         self._storage.put(None, last, None, plan.made, urgent=False, then=None)
@@ -220,7 +220,7 @@ class Keeping:
     ) -> None:
         """A skip is a result like any other (ruling D1)."""
         node = attempt.unit
-        now = self._clock.wall().timestamp()
+        now = self._clock.timestamp()
         took = (attempt.ended_at or 0.0) - attempt.started_at
         plan = self.keys.plan(attempt.task)
         trace = Trace(

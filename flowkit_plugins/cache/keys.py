@@ -30,6 +30,7 @@ class Uncertain(Exception):
 Elements = Mapping[str | None, tuple[Sequence[str], Sequence[str]]]
 _NO_PARTS: Mapping[str, str] = {}
 _NO_ELEMENTS: Elements = {}
+_NOT_MISSED: tuple[str | None, str] = (None, "")
 
 
 class Known:
@@ -76,6 +77,9 @@ class Keys:
         #: What was found before anything started. Few are asked for again, so nothing is made of them.
         self.ahead: dict[Node, Trace] = {}
         self._plans: dict[BoundTask, TaskPlan] = {}
+        #: The hash of the code that :meth:`plain` was asked for last; and of what it made for nothing, with the key.
+        self._hexed: str | None = None
+        self._missed: dict[BoundTask, tuple[str | None, str]] = {}
         #: By identity, as tasks without options share theirs; with these, so that it stays taken.
         self._tails: dict[int, tuple[Mapping[str, object], str | None]] = {}
         self._usual: tuple[Mapping[str, object] | None, str | None] = (None, None)
@@ -96,8 +100,10 @@ class Keys:
         policy: Cache | None = options.get("cache")  # type: ignore[assignment]  # the option converts
         assert task.declaration is not None  # a given value has no key
         function = task.declaration.function
-        hexed = self._fingerprinter.plain(function)
+        hexed, key = self._missed.pop(task, _NOT_MISSED)
         code = None
+        if hexed is None:
+            hexed = self._fingerprinter.plain(function)
         if hexed is None:
             code = self._fingerprinter.fingerprint(function)
             hexed = code.hex
@@ -125,6 +131,7 @@ class Keys:
         if task.resources:
             self._add_resources(plan, task, texts)
         plan.fixed = "\0".join(texts)
+        plan.key = key
         return plan
 
     def _add_parameters(self, plan: TaskPlan, task: BoundTask, texts: list[str]) -> None:
@@ -215,7 +222,9 @@ class Keys:
             Uncertain: An argument cannot be counted: the node runs.
         """
         if plan.simple:
-            return hashed(plan.fixed), {}
+            if not plan.key:
+                plan.key = hashed(plan.fixed)
+            return plan.key, {}
         counted: dict[str, str] = {}
         if plan.policy is not None and plan.policy.key is not None:
             counted["key"] = self._own_key(plan.policy, inputs)
@@ -249,7 +258,9 @@ class Keys:
             return None
         assert task.declaration is not None  # a given value has no key
         function = task.declaration.function
-        hexed = self._fingerprinter.plain(function) or self._fingerprinter.fingerprint(function).hex
+        hexed = self._hexed = self._fingerprinter.plain(function)
+        if hexed is None:
+            hexed = self._fingerprinter.fingerprint(function).hex
         text = f"{VERSION}\0{task.name}\0{hexed}\0{tail}"
         if task.edges:
             counted: list[tuple[str, str]] = []
@@ -261,6 +272,10 @@ class Keys:
             counted.sort()
             text += "".join([f"\0{name}=v:{digest}" for name, digest in counted])
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+    def missed(self, task: BoundTask, key: str) -> None:
+        """Note that there is nothing under the key that :meth:`plain` has just made: it is asked for again soon."""
+        self._missed[task] = (self._hexed, key)
 
     def _tail(self, options: Mapping[str, object]) -> str | None:
         """Return how the fixed part of a key ends, by a task's options; None if they say more than a key can."""

@@ -33,6 +33,7 @@ class TaskPlan:
         said: Option → how it looks, of those that count.
         files: Argument → the files that its value stands for.
         simple: The key is the same for all nodes (there is one).
+        key: That key, once it was made; of no meaning where it is not the same.
         unsure: Some argument has no content, so that equal keys do not mean equal inputs.
         made: The fingerprint behind ``hexed``; None of a plain function, until it is asked for.
         prefix: A hash object fed with ``fixed``, once it was asked for.
@@ -40,7 +41,7 @@ class TaskPlan:
     """
 
     __slots__ = (
-        "files", "fixed", "hexed", "made", "never", "policy", "prefix", "said", "shown", "simple", "stored", "unsure",
+        "files", "fixed", "hexed", "key", "made", "never", "policy", "prefix", "said", "shown", "simple", "stored", "unsure",
     )  # fmt: skip
 
     def __init__(self, policy: Cache | None, never: str, hexed: str, simple: bool) -> None:
@@ -50,6 +51,7 @@ class TaskPlan:
         self.fixed = ""
         self.shown: dict[str, tuple[str, str]] = {}
         self.simple = simple
+        self.key = ""
         self.unsure = False
         self.made: Fingerprint | None = None
         self.said: dict[str, str] = {}

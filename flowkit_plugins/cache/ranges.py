@@ -18,7 +18,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from flowkit_plugins.cache.faults import StoreError, store_error
 from flowkit_plugins.cache.flights import Flight, Flights
@@ -232,12 +232,10 @@ def _fcntl() -> Callable[[int, int, bytes], int] | None:
     try:
         import ctypes
 
-        call: Any = ctypes.PyDLL(None, use_errno=True).fcntl
-        call.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p]
-        call.restype = ctypes.c_int
+        found: Callable[[int, int, bytes], int] = ctypes.PyDLL(None, use_errno=True).fcntl
+        # Without argtypes: unasked, ints are passed as C's and bytes as a pointer to them, for half the price.
     except (ImportError, OSError, AttributeError):
         return None
-    found: Callable[[int, int, bytes], int] = call
     return found
 
 

@@ -88,7 +88,7 @@ class Records:
         if kind != "hollow" and facts is not None and facts.files:
             files = files_.describe(facts.files, self._root)
             files_.keep_copies(files, self._root, self._storage)
-        now = self._clock.wall().timestamp()
+        now = self._clock.timestamp()
         trace: Trace = trace_of((
             key, attempt.unit.full_id, known.digest, None, kind, took, now, None, 0, int(now // 86400), note,
             json.dumps(files) if files else None, _body(known) if known.parts or known.elements else None,

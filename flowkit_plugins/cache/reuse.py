@@ -72,7 +72,7 @@ class Reuse(Keeping):
     @hookimpl(tryfirst=True)  # what it has to say belongs into everybody's report
     def flowkit_run_ended(self, report: RunReport) -> None:
         """Write what is still to be written, and say what could not be."""
-        today = int(self._clock.wall().timestamp() // 86400)
+        today = int(self._clock.timestamp() // 86400)
         self._storage.end(self._used, self._memory, day=today)
         self._rights.close()  # not before: what is not on disk is not there for others
         report.notes.extend([*self._notes, *self._storage.warnings])
@@ -140,7 +140,7 @@ class Reuse(Keeping):
         assert policy is not None  # else it is never looked up
         kept = self._continued.active and self._continued.keeps(node, trace.key)
         if policy.ttl is not None and policy.seconds is not None and not kept:
-            left = trace.created + policy.seconds - self._clock.wall().timestamp()
+            left = trace.created + policy.seconds - self._clock.timestamp()
             if left <= 0:
                 return f"expired {words(-left)} ago"
         if trace.kind == "unkept" and not kept:

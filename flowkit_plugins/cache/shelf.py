@@ -119,7 +119,7 @@ class Shelf:
         self._session = session
         self.root = session.root
         self.folder = folder_of(session)
-        self.now = session.clock.wall().timestamp()
+        self.now = session.clock.timestamp()
         self.traces = Records(self.folder / "traces.db", timeout=PATIENCE)
         self.flights = Flights(self.folder / "locks")
 

@@ -41,6 +41,7 @@ from flowkit_plugins.cache.writer import Writer
 MOST_KEYS = 200_000
 
 _NEVER: Any = object()
+_NO_TRACE = Miss(NO_RECORD)
 
 
 class Storage:
@@ -185,8 +186,8 @@ class Storage:
             self._try(self._take_in_keys, None)
             self._stamp = stamp  # not before: another thread would take the keys for read
         if self._keys is not None and hash(key) not in self._keys:
-            return Miss(FORMAT_CHANGED, "written by another version of flowkit") if self.traces.foreign else Miss(NO_RECORD)
-        answer: Trace | Miss = self._try(lambda: self.traces.lookup(key), Miss(NO_RECORD))
+            return Miss(FORMAT_CHANGED, "written by another version of flowkit") if self.traces.foreign else _NO_TRACE
+        answer: Trace | Miss = self._try(partial(self.traces.lookup, key), _NO_TRACE)
         if isinstance(answer, Trace):
             self._known[key] = answer
             if answer.blob is not None and self._rows is not None and row_of(answer.blob) not in self._rows:
@@ -206,7 +207,9 @@ class Storage:
 
     def last(self, node: Node) -> Last | None:
         """Return the last success of a node, whatever its key."""
-        return self._last_of(node.task.flow.path).get(node.id)
+        path = node.task.flow.path
+        found = self._lasts[path] if path in self._lasts else self._last_of(path)
+        return found.get(node.id) if found else None  # on a first run there are none
 
     def _last_of(self, path: str) -> dict[str, Last]:
         found = self._lasts.get(path)

@@ -326,7 +326,7 @@ class Store:
     # Reading
 
     def _select(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
-        """Return the rows of a query; none where there is no database.
+        """Return the rows of a query; none where there is no database, or somebody is just making it.
 
         Raises:
             StoreError: The database is damaged or locked.
@@ -337,7 +337,11 @@ class Store:
                     if not (self.directory / DATABASE).exists():
                         return []
                     private_folder(self.directory)
-                    self._reader = connect_to_read(self.directory / DATABASE, self._timeout)
+                    reader = connect_to_read(self.directory / DATABASE, self._timeout)
+                    if not reader.execute("SELECT 1 FROM sqlite_master WHERE name = 'Cache'").fetchall():
+                        reader.close()
+                        return []
+                    self._reader = reader
                 return self._reader.execute(statement, values).fetchall()
             except (OSError, sqlite3.Error) as error:
                 raise store_error(error, self.directory) from error

@@ -14,7 +14,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 from flowkit_plugins.cache.faults import StoreError
 from flowkit_plugins.cache.serializing import Dumped
@@ -33,6 +34,10 @@ class _Record(NamedTuple):
     blob: tuple[str, Dumped] | None
     then: Callable[[], None] | None
     size: int
+
+
+#: In a third of the time that the class itself takes.
+_record_of: Any = partial(tuple.__new__, _Record)
 
 
 def _nothing(_point: str) -> None:
@@ -99,7 +104,7 @@ class Writer:
                 Must not call the writer.
         """
         size = blob[1].size() if blob else 0
-        record = _Record(trace, last, blob, then, size)
+        record: _Record = _record_of((trace, last, blob, then, size))
         with self._lock:
             if self._thread is None:
                 self._start()

@@ -105,6 +105,16 @@ def test_nothing_is_opened_or_made_before_it_is_needed(open_store, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+def test_a_database_that_somebody_is_just_making_reads_as_empty_until_it_is_made(open_store, tmp_path):
+    (tmp_path / "results").mkdir(mode=0o700)
+    (tmp_path / "results" / "cache.db").touch(mode=0o600)
+    early, other = open_store(), open_store()
+    assert early.rows() == set()
+    keep(other, "a", [1, 2])
+    assert value_of(early, "a") == [1, 2]
+    assert len(early.rows()) == 1
+
+
 def test_reading_does_not_import_diskcache(open_store):
     store = open_store()
     keep(store, "a", [1, 2])
