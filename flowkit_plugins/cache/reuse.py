@@ -22,9 +22,9 @@ from flowkit_plugins.cache.fingerprint import Fingerprinter
 from flowkit_plugins.cache.keeping import Keeping
 from flowkit_plugins.cache.keys import Keys, Known, Uncertain
 from flowkit_plugins.cache.nested import note_flow_in_task
-from flowkit_plugins.cache.plans import TaskPlan
+from flowkit_plugins.cache.plans import TaskPlan, stored_parts
 from flowkit_plugins.cache.reasons import explain
-from flowkit_plugins.cache.traces import Trace
+from flowkit_plugins.cache.traces import Last, Trace
 
 
 class Reuse(Keeping):
@@ -128,11 +128,19 @@ class Reuse(Keeping):
                 reason = self._stale(node, node.task, plan, found, inputs) or ""
             if not reason:
                 self._rights.settle(key)
+                if not self._planning and trace is None:
+                    self._gone_back(node, plan, counted, found)
                 return self._reused(node, found)
         elif trace is None:
             reason = self._why(node, plan, counted, found)
         self._keys[node] = (key, counted)
         return Stale(reason=reason)
+
+    def _gone_back(self, node: Node, plan: TaskPlan, counted: dict[str, str], trace: Trace) -> None:
+        """A result of an earlier version is reused: from now on it is what the node gave last."""
+        parts = stored_parts(plan, counted)
+        last = Last(node.task.flow.path, node.id, trace.key, trace.digest, trace.took, trace.created, parts)
+        self._storage.put(None, last, None, plan.made, urgent=False, then=None)
 
     def _stale(self, node: Node, task: BoundTask, plan: TaskPlan, trace: Trace, inputs: Inputs) -> str | None:
         """Return why a result that was kept cannot be reused, or None."""

@@ -937,3 +937,16 @@ def test_a_mark_of_the_last_results_age_is_given(flow):
     assert flow.reason("a", clock=clock.at(7200)) == "2h ago"
 
 
+
+
+def test_what_a_node_gave_last_is_what_the_last_run_used(flow):
+    """Back at an earlier version, its result is what is shown, and what the next one is compared with."""
+    flow.write("@task\ndef a(): return 1\n@task\ndef b(a): return a + 1")
+    flow.run()
+    flow.edit("return a + 1", "return a + 10")
+    flow.run()
+    flow.edit("return a + 10", "return a + 1")
+    assert flow.words() == {"a": "cached", "b": "cached"}
+    assert flow.project.flowkit("cache", "get", "m.py::b").out.strip() == "2"
+    flow.edit("return a + 1", "return 1 + a")
+    assert flow.words() == {"a": "cached", "b": "same"}
