@@ -166,8 +166,9 @@ def _evaluate(text: str, namespace: Mapping[str, object]) -> tuple[object, str |
         first = f"{type(error).__name__}: {error}"
     lenient = _Lenient(namespace)
     try:
-        # Globals must be a real dict for the look-up to be in C; locals may be a mapping.
-        return eval(text, {"__builtins__": {}}, lenient), first  # noqa: S307 - as above
+        # Globals must be a real dict for the look-up to be in C; locals may be a mapping, and know the builtins.
+        # Python's own are there, too: from 3.13 on, putting types together imports ``typing`` by them.
+        return eval(text, {}, lenient), first  # noqa: S307 - as above
     except Exception:
         return typing.Any, first
 
