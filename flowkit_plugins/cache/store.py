@@ -111,6 +111,7 @@ class Store:
         self._warned = False
         self._damaged: set[str] = set()
         self._cache: Any = None
+        self._closed = False
         self._reader: sqlite3.Connection | None = None
         self._writing = threading.RLock()
         self._reading = threading.Lock()
@@ -231,8 +232,9 @@ class Store:
         return Swept(count, size)
 
     def close(self) -> None:
-        """Close what this thread has opened, and the connection for reading."""
+        """Close what this thread has opened, and the connection for reading; a later read opens its own."""
         with self._reading:
+            self._closed = True
             if self._reader is not None:
                 self._reader.close()
                 self._reader = None
@@ -342,7 +344,11 @@ class Store:
                         reader.close()
                         return []
                     self._reader = reader
-                return self._reader.execute(statement, values).fetchall()
+                rows = self._reader.execute(statement, values).fetchall()
+                if self._closed:
+                    self._reader.close()
+                    self._reader = None
+                return rows
             except (OSError, sqlite3.Error) as error:
                 raise store_error(error, self.directory) from error
 

@@ -119,6 +119,7 @@ class Traces:
         self._timeout = timeout
         self._future = False
         self._openings = 0
+        self._closed = False
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         self._reading = threading.Lock()
@@ -244,8 +245,9 @@ class Traces:
             )
 
     def close(self) -> None:
-        """Close both connections."""
+        """Close both connections. Whoever reads after that opens one, and closes it again."""
         with self._reading, self._writing:
+            self._closed = True
             for connection in (self._reader, self._writer):
                 if connection is not None:
                     connection.close()
@@ -270,7 +272,11 @@ class Traces:
                 if self._reader is None and not self._open_reader():
                     return []
                 assert self._reader is not None
-                return self._reader.execute(statement, values).fetchall()
+                rows = self._reader.execute(statement, values).fetchall()
+                if self._closed:
+                    self._reader.close()
+                    self._reader = None
+                return rows
             except (OSError, sqlite3.Error) as error:
                 raise store_error(error, self.file) from error
 

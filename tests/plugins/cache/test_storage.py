@@ -1,6 +1,8 @@
 """The door to what is on disk: a commit is seen by whoever looks after it, from any thread."""
 
+import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +86,13 @@ def test_what_is_on_disk_is_fetched_though_nothing_more_can_be_stored(flow, monk
     run = flow.run()
     assert run["second"] == 20_000
     assert run["first"][:1] == ["a"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks at /proc")
+def test_a_value_that_is_fetched_after_the_run_leaves_nothing_open(flow):
+    flow.write("@task\ndef a(): return [1, 2]")
+    flow.run()
+    run = flow.run()
+    assert run["a"] == [1, 2]
+    files = [os.readlink(f) for f in Path("/proc/self/fd").iterdir() if f.is_symlink()]
+    assert [f for f in files if f.startswith(str(flow.root))] == []
