@@ -21,7 +21,7 @@ from flowkit.errors import (
 )
 from flowkit.hookspecs import Flag
 from flowkit.plugins import Plugins
-from flowkit.process import Signals, import_first, own_process
+from flowkit.process import Signals, own_process
 
 if TYPE_CHECKING:
     from flowkit.graph import Graph
@@ -396,10 +396,8 @@ def _complain(errors: Sequence[UsageError]) -> None:
 
 
 def _main(arguments: Sequence[str]) -> int:
-    requests = [*settings.find([settings.here()]).plugins, *requested_plugins(arguments)]
-    import_first(requests, runs=list(arguments[:1]) == ["run"])
     plugins = Plugins()
-    plugins.load(requests)
+    plugins.load([*settings.find([settings.here()]).plugins, *requested_plugins(arguments)])
     group = _Group(plugins)
     if os.environ.get("_FLOWKIT_COMPLETE"):
         group.main(list(arguments), prog_name="flowkit", complete_var="_FLOWKIT_COMPLETE")

@@ -30,25 +30,18 @@ def no_garbage() -> Iterator[None]:
 def collect_less_often() -> None:
     """Have the collector look less often than after 700 new objects, unless told otherwise.
 
-    For a process of our own: ``flowkit.run()`` leaves the caller's collector as it is, and so do all
-    functions below.
+    For a process of our own: ``flowkit.run()`` leaves the caller's collector as it is.
     """
     youngest, *older = gc.get_threshold()
     if 0 < youngest <= 2_000:
         gc.set_threshold(BEFORE_RUN, *older)
 
 
-def libraries_loaded() -> None:
-    """Leave what is there now out for good, also at exit: Python, libraries and flowkit itself."""
-    if gc.get_threshold()[0] == BEFORE_RUN:
-        gc.freeze()
-
-
 def calls_begin() -> None:
-    """Leave out what was made for the run, and from now on look at what tasks make.
+    """Leave out what is there until the process exits, and from now on look at what tasks make.
 
-    Until the process exits: a module that keeps a file open in a cycle would lose what it wrote if
-    Python did not look there at all.
+    At exit Python looks at everything again: a module that keeps a file open would lose what it wrote if
+    something that is left out held it, such as a cache of ``typing``. In a process that is not ours, nothing is done.
     """
     youngest, *older = gc.get_threshold()
     if youngest == BEFORE_RUN:

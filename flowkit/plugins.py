@@ -55,11 +55,13 @@ class Plugins:
             OptionError: A requested plugin is not there, or cannot be imported.
         """
         self.requests = list(requests)
-        self.blocked = blocked(requests)
+        package = importlib.import_module(BUILT_IN)
+        built_in: Sequence[str] = package.BUILT_IN
+        self.blocked = [r.removeprefix("no:") for r in requests if r.startswith("no:")]
         wanted = [r for r in requests if not r.startswith("no:")]
-        built_in = built_in_names()
-        for name, module in import_built_in(requests).items():
-            self._add(name, module, "built in")
+        for name in built_in:
+            if name not in self.blocked:
+                self._add(name, importlib.import_module(f"{BUILT_IN}.{name}"), "built in")
         found: dict[str, str] = {}
         if not os.environ.get(DISABLE):
             found = self._load_entry_points()
@@ -244,23 +246,6 @@ class Plugins:
             for i in reversed(caller.get_hookimpls())
             if i.wrapper
         ]
-
-
-def blocked(requests: Sequence[str]) -> list[str]:
-    """Return the plugins that ``-p no:NAME`` leaves out."""
-    return [r.removeprefix("no:") for r in requests if r.startswith("no:")]
-
-
-def built_in_names() -> Sequence[str]:
-    """Return the names of the built-in plugins, in their order."""
-    found: Sequence[str] = importlib.import_module(BUILT_IN).BUILT_IN
-    return found
-
-
-def import_built_in(requests: Sequence[str]) -> dict[str, ModuleType]:
-    """Import the built-in plugins that are not left out; return them by name."""
-    left_out = blocked(requests)
-    return {n: importlib.import_module(f"{BUILT_IN}.{n}") for n in built_in_names() if n not in left_out}
 
 
 def _adapted(function: Callable[..., Any], takes: Iterable[str], given: Sequence[str]) -> Callable[..., Any]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib
 import os
 import signal
 import threading
 import weakref
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowkit import garbage
-from flowkit.plugins import BUILT_IN, import_built_in
+from flowkit.plugins import BUILT_IN
 
 if TYPE_CHECKING:
     from flowkit.runner import Runner
@@ -78,21 +76,6 @@ def own_process() -> None:
     """
     atexit.register(_take_apart)
     garbage.collect_less_often()
-
-
-def import_first(requests: Sequence[str], *, runs: bool) -> None:
-    """Import what a command needs of libraries and flowkit, and leave that out of every look for garbage.
-
-    Before anything of the user's is there, whose objects have to be found at exit.
-
-    Args:
-        requests: The values of ``-p``.
-        runs: Whether flows will be run.
-    """
-    import_built_in(requests)
-    if runs:
-        importlib.import_module("flowkit.session")
-    garbage.libraries_loaded()
 
 
 def _take_apart() -> None:

@@ -151,6 +151,7 @@ def _methods(cls: type, shape: _Shape, *, frozen: bool, eq: bool) -> dict[str, A
         "__repr__": _repr,
         "__replace__": replaced,
         "__dataclass_fields__": _DataclassFields(),
+        "__dataclass_params__": _DataclassParams(frozen, eq),
         "__signature__": _Signature(),
     }
     if "__init__" not in vars(cls):
@@ -301,6 +302,16 @@ class _DataclassFields:
         if shape.as_dataclass is None:
             shape.as_dataclass = _dataclass(shape).__dataclass_fields__
         return shape.as_dataclass
+
+
+class _DataclassParams:
+    """``__dataclass_params__``: what ``dataclass`` asks a class for that one of its own is made from."""
+
+    def __init__(self, frozen: bool, eq: bool) -> None:
+        self.frozen = frozen
+        self.eq = eq
+        self.init = self.repr = self.match_args = self.slots = True
+        self.order = self.unsafe_hash = self.kw_only = self.weakref_slot = False
 
 
 class _Signature:

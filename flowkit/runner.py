@@ -153,8 +153,7 @@ class Runner:
         self.executor.start(self.worker, self.done)
         pressed: KeyboardInterrupt | None = None
         try:
-            with garbage.no_garbage():
-                self._turn(RunStarted(self._clock.now(), held=self._lookups.ahead))
+            self._turn(RunStarted(self._clock.now(), held=self._lookups.ahead))
             if self.executor.busy and self._wake_at != float("inf"):
                 self._alarm.start()  # the flow's own deadline
             while not self._over():
@@ -217,16 +216,22 @@ class Runner:
         with self._lock:
             try:
                 self._events.append(event)
-                starting = self._drain()
-                if type(event) is RunStarted and event.held:
-                    self._events.append(Recalled(event.at, self._lookups.known()))
-                    starting = self._drain()
-                if starting:
-                    garbage.calls_begin()
+                starting = self._begin(event) if type(event) is RunStarted else self._drain()
                 for attempt in starting:
                     self.executor.submit(attempt)
             except BaseException as error:
                 self._crashed(error)
+
+    def _begin(self, event: RunStarted) -> list[Attempt]:
+        """Make the nodes, and take in what is known of them; return the attempts to run."""
+        with garbage.no_garbage():
+            starting = self._drain()
+            if event.held:
+                self._events.append(Recalled(event.at, self._lookups.known()))
+                starting = self._drain()
+            if not self._finished:
+                garbage.calls_begin()
+        return starting
 
     def _over(self) -> bool:
         return (self._finished or self._crash is not None) and not self._running

@@ -287,7 +287,7 @@ class Journal:
 
     def _note_failures(self, connection: sqlite3.Connection, reports: Iterable[NodeReport]) -> None:
         """Keep the list of nodes whose last end was a failure: what ``--lf`` reads."""
-        if not self._was_failed and not any(word in self._counts for word in BAD):
+        if not self._was_failed and not any(word in self._counts for word in (*BAD, "replaced")):
             return
         number = self._first // SPAN
         for report in reports:

@@ -1,5 +1,6 @@
 """The command line: exit codes, what is printed, signals and terminals (language.md §10)."""
 
+import gzip
 import os
 import pty
 import re
@@ -670,3 +671,31 @@ def test_plan_v_says_which_kind_of_timeout_each_node_has(flow, project):
     assert "soft: cancelled" in waits
     assert "timeout" not in free
     assert "timeout" not in project.flowkit("plan", "m.py").out
+
+
+@pytest.mark.parametrize("command", [("run", "m.py"), ("tasks", "m.py"), ("graph", "m.py"), ("run", "m.py", "-P", "nope=3")])
+def test_what_a_module_writes_is_whole_at_exit_though_nothing_is_called(flow, project, command):
+    flow("""
+        import gzip
+        audit = gzip.open("audit.gz", "at")
+        audit.write("imported\\n")
+        @task
+        def a(): return 1
+        @task
+        def b(a: "List[int]"): return 2
+    """)
+    project.flowkit("run", "m.py")
+    project.flowkit(*command)
+    with gzip.open(project.root / "audit.gz", "rt") as audit:
+        assert audit.read() == "imported\nimported\n"
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads"])
+def test_the_collector_is_on_when_the_first_task_is_called(flow, project, executor):
+    flow("""
+        import gc
+        @task
+        def t(): Path("seen").write_text(str(gc.isenabled()))
+    """)
+    assert project.flowkit("run", "m.py", "--executor", executor).exit_code == 0
+    assert (project.root / "seen").read_text() == "True"

@@ -321,3 +321,21 @@ print(A(1), {{"dataclasses", "inspect"}} & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "A(a=1) set()\n"
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_dataclass_can_be_made_from_one(frozen):
+    one = record(frozen=frozen)(type("One", (), {"__annotations__": {"a": int}, "__module__": __name__, "a": 1}))
+    two = dataclasses.dataclass(frozen=frozen)(type("Two", (one,), {"__annotations__": {"b": int}, "b": 2}))
+    assert repr(two(5)) == "Two(a=5, b=2)"
+    assert two(5) == two(5, 2) != two(6, 2)
+    with pytest.raises(TypeError, match="frozen"):
+        dataclasses.dataclass(frozen=not frozen)(type("Three", (one,), {}))
+
+
+def test_users_may_extend_outcomes():
+    @dataclasses.dataclass(frozen=True)
+    class Mine(Success):
+        extra: int = 0
+
+    assert Mine(3, extra=4).value == 3

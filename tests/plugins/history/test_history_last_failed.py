@@ -92,3 +92,23 @@ def test_failed_first_runs_everything_the_failed_and_what_they_need_first(projec
     order = ran(project)
     assert sorted(order) == ["load[a]", "load[b]", "load[c]", "mean[a]", "mean[c]", "unrelated"]
     assert order[-1] == "unrelated"
+
+
+def test_a_failure_that_a_fallback_stood_in_for_is_remembered(project):
+    project.write("m.py", """
+        from flowkit import task
+
+        @task(fallback="other", cache=False)
+        def risky() -> int:
+            raise ValueError("boom")
+
+        @task
+        def other() -> int:
+            return 5
+
+        @task
+        def unrelated() -> int:
+            return 1
+    """)
+    project.run("m.py", executor="inline")
+    assert {n.node for n in project.run("m.py", executor="inline", lf=True).report.nodes} == {"risky", "other"}
