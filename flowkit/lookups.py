@@ -70,9 +70,7 @@ class Lookups:
             answer = found[node]
             if answer.value is not None:
                 handles[node] = answer.value
-            report = NodeReport(node, "cached", answer.reason, (), answer.saved)
-            report.key = answer.key
-            reports.append(report)
+            reports.append(_cached(node, answer))
         self._found = {}
         return reports
 
@@ -106,7 +104,11 @@ class Lookups:
         if answer.value is not None:
             self._gatherer.values[node] = answer.value
             self._gatherer.handles[node] = answer.value
-        report = NodeReport(node, "cached", answer.reason, (), answer.saved)  # keywords would cost a dict
-        report.key = answer.key
-        self._tell(report)
+        self._tell(_cached(node, answer))
         self._say(NodeSucceeded(now, node, answer.value is None))
+
+
+def _cached(node: Node, answer: Known) -> NodeReport:
+    report = NodeReport(node, "cached", answer.reason, (), answer.saved)  # keywords would cost a dict
+    report.key = answer.key
+    return report

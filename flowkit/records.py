@@ -138,7 +138,7 @@ def replaced(this: T, /, **changes: object) -> T:
 
 def fields(kind: type) -> tuple[str, ...]:
     """Return the names of the fields of a record, in order."""
-    shape: _Shape = kind.__record__  # type: ignore[attr-defined]
+    shape: _Shape = kind.__record__  # type: ignore[attr-defined]  # record() puts it there
     return shape.names
 
 
@@ -185,7 +185,7 @@ def _initializer(
 
     initialise.__name__ = "__init__"
     call = initialise.__qualname__ = f"{cls.__qualname__}.__init__"
-    initialise.__record__ = shape  # type: ignore[attr-defined]
+    initialise.__record__ = shape  # type: ignore[attr-defined]  # for _Signature, which looks whose it is
     return initialise
 
 
@@ -254,7 +254,7 @@ def _values(self: Any) -> tuple[Any, ...]:
 
 def _eq(self: object, other: object) -> bool:
     if other.__class__ is not self.__class__:
-        return NotImplemented  # type: ignore[no-any-return]
+        return NotImplemented  # type: ignore[no-any-return]  # so that Python asks the other side
     equal: bool = _values(self) == _values(other)
     return equal
 
