@@ -239,7 +239,7 @@ def test_threads_go_on_without_a_call_stuck_in_c_and_say_so(flow):
     f = flow("""
         import time
         @task(timeout=0.05)
-        def stuck(): time.sleep(4)
+        def stuck(): time.sleep(20)
         @task
         def other(): return 1
         @task
@@ -247,7 +247,7 @@ def test_threads_go_on_without_a_call_stuck_in_c_and_say_so(flow):
     """)
     began = time.monotonic()
     run = f.run(executor="threads", n=1)
-    assert time.monotonic() - began < 3.5
+    assert time.monotonic() - began < 15
     assert run.report.named("stuck").word == "timeout"
     assert run["other"] == 1
     assert run["after"] == "TaskTimeout"

@@ -11,7 +11,6 @@ import pickle
 import subprocess
 import sys
 import threading
-import timeit
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -31,6 +30,7 @@ from flowkit.digests import (
     digest_with_facts,
     small,
 )
+from tests.timing import ratio, seconds
 
 VALUES_PROGRAM = Path(__file__).with_name("digest_values.py")
 
@@ -531,22 +531,28 @@ def test_a_fact_surely_holds_only_while_the_stat_is_the_same_and_old_enough(tmp_
 # --- what it costs ----------------------------------------------------------------------------
 
 
-def fastest(call: Any, *, repeat: int = 5, number: int = 1) -> float:
-    """Seconds of the fastest of a few calls: the one that was disturbed least."""
-    return min(timeit.repeat(call, repeat=repeat, number=number)) / number
-
-
 def test_rows_cost_at_most_six_times_a_plain_pickle():
     rows = [{"id": i, "name": f"n{i}", "x": i * 0.5, "ok": True} for i in range(100_000)]
-    plain_pickle = fastest(lambda: hashlib.sha256(pickle.dumps(rows, 5)).hexdigest(), repeat=3)
-    assert fastest(lambda: digest(rows), repeat=3) < 6 * plain_pickle
+
+    def plain_pickle():
+        return hashlib.sha256(pickle.dumps(rows, 5)).hexdigest()
+
+    assert ratio(lambda: digest(rows), plain_pickle, within=6) <= 6
 
 
 @pytest.mark.parametrize("value", [7, 123456789, "a name", None, True])
 def test_small_values_cost_a_microsecond_or_so(value):
     # A millisecond at a time: on a busy machine a longer one is always disturbed.
-    one_hash = fastest(lambda: hashlib.sha256(b"x").hexdigest(), repeat=100, number=1_000)
-    assert fastest(lambda: small(value), repeat=100, number=1_000) < 1.5e-6 + one_hash
+    def hashes():
+        for _ in range(1_000):
+            hashlib.sha256(b"x").hexdigest()
+
+    def digests():
+        for _ in range(1_000):
+            small(value)
+
+    bound = 1.5e-3 + seconds(hashes, tries=100)
+    assert seconds(digests, within=bound, tries=100) <= bound
 
 
 def test_nothing_heavy_is_imported():

@@ -17,6 +17,7 @@ import pytest
 from flowkit_plugins.cache import places
 from flowkit_plugins.cache.faults import Miss, StoreError
 from flowkit_plugins.cache.traces import MANY, Last, Trace, Traces
+from tests.timing import seconds
 
 
 @pytest.fixture
@@ -263,12 +264,11 @@ for n in range(40):
 def test_ten_thousand_traces_are_read_in_a_blink(traces):
     keys = [f"{n:040x}" for n in range(10_000)]
     traces.commit([trace(key) for key in keys], [last(key) for key in keys])
-    took = []
-    for _ in range(3):
-        started = time.perf_counter()
+
+    def are_read():
         assert len(traces.load_all("m.py")) == 10_000
-        took.append(time.perf_counter() - started)
-    assert min(took) < 0.15  # 35 ms alone on two cores; room for a busy machine
+
+    assert seconds(are_read, within=0.15) <= 0.15  # 35 ms alone on two cores; room for a busy machine
 
 
 def test_the_stamp_changes_with_a_commit_and_not_before_it(open_traces):
