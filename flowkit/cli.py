@@ -219,6 +219,7 @@ def run_command(targets: Sequence[str], given: Mapping[str, Any]) -> int:
                 click.echo(f"warning: ${variable} names no parameter of this flow", err=True)
         if planning:
             print_plan(session.plan(sources), as_json=as_json, graph=session.graph if flags.get("verbose") else None)
+            handler.ended(session)
             return OK
         run = session.execute(params=sources, keep=False, prepare=handler.install)
         handler.ended(session)

@@ -6,7 +6,8 @@ command and an event; for ten thousand that are known, that is most of the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from flowkit.hookspecs import Known, Later, Stale
 from flowkit.inputs import Gatherer, Inputs
@@ -16,6 +17,44 @@ from flowkit.scheduler import Node, Scheduler
 from flowkit.scheduler.events import Event, NodePutBack, NodeSkipped, NodeSucceeded
 
 AskAll = Callable[[Sequence[Node], Callable[[Node], Inputs]], Mapping[Node, Known] | None]
+
+
+class Recall:
+    """Asks of all nodes before anything starts.
+
+    Args:
+        plugins: Who is asked.
+        machine: The nodes.
+        gatherer: Where values are found.
+
+    Attributes:
+        possible: Whether somebody can be asked. Only if one plugin alone answers look-ups: with two,
+            each node has to be asked about in its turn.
+    """
+
+    def __init__(self, plugins: Plugins, machine: Scheduler, gatherer: Gatherer) -> None:
+        alone = plugins.alone("flowkit_node_lookup", beside="flowkit_nodes_known")
+        self._ask_all: AskAll | None = plugins.caller("flowkit_nodes_known", first=True) if alone else None
+        self.possible = self._ask_all is not None
+        self._machine = machine
+        self._gatherer = gatherer
+        self._found: Mapping[Node, Known] = {}
+
+    def known(self) -> Sequence[Node]:
+        """Return the nodes that are known, for the scheduler."""
+        assert self._ask_all is not None  # the caller looked
+        self._found = self._ask_all(self._machine.recallable, partial(Inputs, machine=self._machine, gatherer=self._gatherer)) or {}
+        return tuple(self._found)
+
+    def take(self, nodes: Sequence[Node]) -> Iterator[tuple[Node, Known]]:
+        """Yield what was said of the nodes that the scheduler took for known; their values can be had from then on."""
+        found, handles = self._found, self._gatherer.handles
+        self._found = {}
+        for node in nodes:
+            answer = found[node]
+            if answer.value is not None:
+                handles[node] = answer.value
+            yield node, answer
 
 
 class Lookups:
@@ -30,8 +69,7 @@ class Lookups:
         reasons: Why nodes have to be called; filled in here.
 
     Attributes:
-        ahead: Whether somebody can be asked of all nodes beforehand. Only if one plugin alone answers
-            look-ups: with two, each node has to be asked about in its turn.
+        recall: What is asked beforehand.
     """
 
     def __init__(
@@ -44,43 +82,22 @@ class Lookups:
         reasons: dict[Node, str],
     ) -> None:
         self._ask = plugins.caller("flowkit_node_lookup", first=True)
-        alone = plugins.alone("flowkit_node_lookup", beside="flowkit_nodes_known")
-        self._ask_all: AskAll | None = plugins.caller("flowkit_nodes_known", first=True) if alone else None
-        self.ahead = self._ask_all is not None
+        self.recall = Recall(plugins, machine, gatherer)
         self._machine = machine
         self._gatherer = gatherer
         self._say = say
         self._tell = tell
         self._reasons = reasons
-        self._found: Mapping[Node, Known] = {}
-
-    # Beforehand
-
-    def known(self) -> Sequence[Node]:
-        """Return the nodes that are known before anything starts."""
-        assert self._ask_all is not None  # the caller looked
-        self._found = self._ask_all(self._machine.recallable, self._inputs) or {}
-        return tuple(self._found)
 
     def taken(self, nodes: Sequence[Node]) -> list[NodeReport]:
-        """Return the reports of nodes that the scheduler took for known; their values can be had from now on."""
-        found, handles = self._found, self._gatherer.handles
-        reports = []
-        for node in nodes:
-            answer = found[node]
-            if answer.value is not None:
-                handles[node] = answer.value
-            reports.append(_cached(node, answer))
-        self._found = {}
-        return reports
-
-    # In its turn
+        """Return the reports of nodes that the scheduler took for known."""
+        return [_cached(node, answer) for node, answer in self.recall.take(nodes)]
 
     def look_up(self, node: Node, now: float) -> bool:
         """Ask whether a node need not be called now; take in the answer if so."""
         if self._ask is None:
             return False
-        answer = self._ask(node, self._inputs(node))
+        answer = self._ask(node, Inputs(node, self._machine, self._gatherer))
         if isinstance(answer, Known):
             self._end_known(node, answer, now)
             return True
@@ -92,9 +109,6 @@ class Lookups:
         assert isinstance(answer, Later)
         self._say(NodePutBack(now, node, answer.not_before))
         return True
-
-    def _inputs(self, node: Node) -> Inputs:
-        return Inputs(node, self._machine, self._gatherer)
 
     def _end_known(self, node: Node, answer: Known, now: float) -> None:
         if answer.skipped is not None:

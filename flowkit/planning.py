@@ -9,24 +9,33 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
+from flowkit import garbage
 from flowkit.durations import words
 from flowkit.elements import NotAList
 from flowkit.graph import Graph
 from flowkit.hookspecs import Known, Later, Stale
 from flowkit.inputs import Gatherer, Inputs
+from flowkit.lookups import Recall
 from flowkit.plugins import Plugins
 from flowkit.records import record
 from flowkit.reports import RunInfo
 from flowkit.scheduler import Node, Scheduler, State
-from flowkit.scheduler.commands import Announce, Command, Expand, Start
-from flowkit.scheduler.events import Event, Expanded, NodeSkipped, NodeSucceeded, RunStarted
+from flowkit.scheduler.commands import Announce, Command, Expand, Start, Take
+from flowkit.scheduler.events import (
+    Event,
+    Expanded,
+    NodeSkipped,
+    NodeSucceeded,
+    Recalled,
+    RunStarted,
+)
 from flowkit.services import Before
 from flowkit.values import ValueMissing
 
 KNOWN, RUNS, MAY_RUN, SKIPPED = "c", ">", "?", "s"
 
 
-@record(frozen=True, kw_only=True)
+@record(frozen=True)
 class Decision:
     """What would happen to one node.
 
@@ -57,6 +66,7 @@ class Planner:
         self._machine = Scheduler(run.graph, slots=1 << 30)
         self._gatherer = Gatherer(self._machine)
         self._lookup = plugins.caller("flowkit_node_lookup", first=True)
+        self._recall = Recall(plugins, self._machine, self._gatherer)
         self._before = before
         self._uncertain: dict[Node, None] = {}
         self._hollow: set[Node] = set()
@@ -65,18 +75,33 @@ class Planner:
 
     def decide(self) -> list[Decision]:
         """Return what would happen to each node, in definition order."""
-        self._events.append(RunStarted(0.0))
-        while self._events:
-            for command in self._machine.handle(self._events.popleft()):
-                self._carry_out(command)
+        with garbage.no_garbage():
+            self._events.append(RunStarted(0.0, held=self._recall.possible))
+            self._drain()
+            if self._recall.possible:
+                self._events.append(Recalled(0.0, self._recall.known()))
+                self._drain()
         self._needed_after_all()
         ordered = sorted(self._decisions, key=lambda n: (n.task.order, n.coords))
         found = [self._decisions[node] for node in ordered]
         return found + list(self._unknown_elements())
 
+    def forget(self) -> None:
+        """Let go of the nodes. They hold each other, and would be there until Python looks for garbage."""
+        for state in self._machine.states.values():
+            state.links = ()
+
+    def _drain(self) -> None:
+        while self._events:
+            for command in self._machine.handle(self._events.popleft()):
+                self._carry_out(command)
+
     def _carry_out(self, command: Command) -> None:
         if isinstance(command, Start):
             self._start(command.node)
+        elif isinstance(command, Take):
+            for node, answer in self._recall.take(command.nodes):
+                self._kept(node, answer)
         elif isinstance(command, Expand):
             self._expand(command)
         elif isinstance(command, Announce):
@@ -110,21 +135,26 @@ class Planner:
         self._uncertain[node] = None
         self._events.append(NodeSucceeded(0.0, node))
 
-    def _decision(self, node: Node, mark: str, reason: str) -> Decision:
-        took = self._before.took(node.full_id) if self._before is not None else None
-        return Decision(node=node.full_id, mark=mark, reason=reason, took=took)
+    def _decision(self, node: Node, mark: str, reason: str, took: float | None = None) -> Decision:
+        if not took and self._before is not None:
+            took = self._before.took(node.full_id)
+        return Decision(node.full_id, mark, reason, took)
 
     def _known(self, node: Node, answer: Known) -> None:
         if answer.skipped is not None:
             self._decisions[node] = self._decision(node, SKIPPED, answer.skipped)
             self._events.append(NodeSkipped(0.0, node, answer.skipped))
             return
-        self._decisions[node] = self._decision(node, KNOWN, f"cached {answer.reason}".rstrip())
+        if answer.value is not None:
+            self._gatherer.values[node] = answer.value
+        self._kept(node, answer)
+        self._events.append(NodeSucceeded(0.0, node))
+
+    def _kept(self, node: Node, answer: Known) -> None:
+        reason = f"cached {answer.reason}".rstrip()
+        self._decisions[node] = self._decision(node, KNOWN, reason, answer.saved)  # what it saves is what it took
         if answer.value is None:
             self._hollow.add(node)
-        else:
-            self._gatherer.values[node] = answer.value
-        self._events.append(NodeSucceeded(0.0, node))
 
     def _uncertain_above(self, node: Node, *, needs: bool = False) -> Node | None:
         """Return an upstream that runs or may run: for an argument, or an entry of ``needs``."""
@@ -185,9 +215,8 @@ class Planner:
                 sources = [a.axis.source.name for a, _, _ in state.sources if not a.complete]
                 count = self._before.count(task.key) if self._before is not None else 0
                 last = f"; {count} the last time" if count else ""
-                yield Decision(
-                    node=f"{task.key}[…]", mark=MAY_RUN, reason=f"known after `{sources[0] if sources else '?'}`{last}"
-                )
+                reason = f"known after `{sources[0] if sources else '?'}`{last}"
+                yield Decision(f"{task.key}[…]", MAY_RUN, reason)
                 continue
             for node in state.nodes.values():
                 if node.state is State.WAITING and node not in self._decisions and not task.is_fallback:

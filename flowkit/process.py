@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from flowkit.runner import Runner
     from flowkit.session import Session
 
-#: What this process was for, once it has ended.
-_ended: list[tuple[weakref.ref[Runner], weakref.ref[Session]]] = []
+#: What this process was for, once it has ended; what was only planned has no runner.
+_ended: list[tuple[weakref.ref[Session], weakref.ref[Runner] | None]] = []
 
 #: The exit code after a second Ctrl-C.
 KILLED = 130
@@ -56,9 +56,8 @@ class Signals:
             self._before[number] = signal.signal(number, on_signal)
 
     def ended(self, session: Session) -> None:
-        """Note that the run came to its end: nobody works on it any more."""
-        if self.runner is not None:
-            _ended.append((weakref.ref(self.runner), weakref.ref(session)))
+        """Note that the run, or the plan, came to its end: nobody works on it any more."""
+        _ended.append((weakref.ref(session), weakref.ref(self.runner) if self.runner is not None else None))
 
     def remove(self) -> None:
         """Give the signals back."""
@@ -82,17 +81,19 @@ def _take_apart() -> None:
     if threading.active_count() > 1:
         return  # a call that hung past its timeout may still end, and tell the runner
     while _ended:
-        its_runner, its_session = _ended.pop()
-        runner, session = its_runner(), its_session()
-        if runner is None or session is None:
+        its_session, its_runner = _ended.pop()
+        session, runner = its_session(), its_runner() if its_runner is not None else None
+        if session is None:
             continue
         session.forget()
-        for state in runner.machine.states.values():
-            if state.links:
-                state.links = ()
-        for report in runner.report.nodes:
-            report.unit.report = None
-        kept = [*session.plugins.manager.get_plugins(), *session.services.values()]
-        ours = [thing for thing in kept if type(thing).__module__.startswith(f"{BUILT_IN}.")]
-        for thing in (*ours, runner.machine, runner.executor, runner):
+        kept: list[object] = [*session.plugins.manager.get_plugins(), *session.services.values()]
+        done = [thing for thing in kept if type(thing).__module__.startswith(f"{BUILT_IN}.")]
+        if runner is not None:
+            for state in runner.machine.states.values():
+                if state.links:
+                    state.links = ()
+            for report in runner.report.nodes:
+                report.unit.report = None
+            done += [runner.machine, runner.executor, runner]
+        for thing in done:
             getattr(thing, "__dict__", {}).clear()

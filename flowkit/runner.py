@@ -153,7 +153,7 @@ class Runner:
         self.executor.start(self.worker, self.done)
         pressed: KeyboardInterrupt | None = None
         try:
-            self._turn(RunStarted(self._clock.now(), held=self._lookups.ahead))
+            self._turn(RunStarted(self._clock.now(), held=self._lookups.recall.possible))
             if self.executor.busy and self._wake_at != float("inf"):
                 self._alarm.start()  # the flow's own deadline
             while not self._over():
@@ -227,7 +227,7 @@ class Runner:
         with garbage.no_garbage():
             starting = self._drain()
             if event.held:
-                self._events.append(Recalled(event.at, self._lookups.known()))
+                self._events.append(Recalled(event.at, self._lookups.recall.known()))
                 starting = self._drain()
             if not self._finished:
                 garbage.calls_begin()

@@ -401,7 +401,10 @@ class Session:
             task.wants = wants.get(task)
         info = self._info(graph, values, params)
         self.plugins.all("flowkit_plan_started", run=info)
-        return Planner(info, self.plugins, self.services.get(Before)).decide()
+        planner = Planner(info, self.plugins, self.services.get(Before))
+        decisions = planner.decide()
+        planner.forget()
+        return decisions
 
     def execute(
         self,

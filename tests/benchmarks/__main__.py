@@ -94,14 +94,14 @@ class Bench:
             shutil.rmtree(folder)
 
     def _time(self, row: Row, state: _State, line: table.Line, n: int, size: int, folder: Path) -> None:
-        contender = state.contender
-        command = [word.format(workload=row.workload, n=n, size=size) for word in _escaped(contender.command)]
+        contender, warm = state.contender, line is state.warm
+        words = (contender.then if warm else ()) or contender.command
+        command = [word.format(workload=row.workload, n=n, size=size) for word in _escaped(words)]
         if contender.is_flowkit:
             command += [w for p in OPTIONAL if p != row.plugin and p in self._built_in for w in ("-p", f"no:{p}")]
         ended = processes.run(command, folder, {**self._environment, "HOME": str(folder)}, self._limit)
-        if contender.answers:
+        if contender.answers and words is contender.command:
             facts = ast.literal_eval((folder / FILE).read_text())
-            warm = line is state.warm
             _check(row, facts, folder, n, size, flowkit=contender.is_flowkit, warm=warm)
             line.ran.append(facts["ran"])
             if facts["built"] is not None:

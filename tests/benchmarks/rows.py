@@ -1,8 +1,7 @@
 """What is measured: one entry here is one row of the table.
 
-A row has contenders, flowkit first: ratios are to that line. To add one (``plan``, ``dag``,
-``test``), append a ``Row`` whose contenders are built by ``flowkit``, ``floor``, ``peer`` or
-``command``.
+A row has contenders, flowkit first: ratios are to that line. To add one (``dag``, ``test``),
+append a ``Row`` whose contenders are built by ``flowkit``, ``floor``, ``peer`` or ``command``.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ class Contender:
         files: What stands in the scratch folder before, as file name → text.
         is_flowkit: Its run has counts, and is told which plugins to leave out.
         answers: It leaves an answer and the stopwatch's file behind.
+        then: What the second process runs, where that is another command. It leaves nothing behind.
     """
 
     who: str
@@ -37,6 +37,7 @@ class Contender:
     files: Files = lambda workload, n, size: {}
     is_flowkit: bool = False
     answers: bool = True
+    then: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +72,14 @@ class Row:
 OPTIONAL = ("cache",)
 
 
-def flowkit(who: str, *options: str) -> Contender:
-    """Return flowkit on a generated flow."""
+def flowkit(who: str, *options: str, then: str = "") -> Contender:
+    """Return flowkit on a generated flow; with ``then``, that command of its in the second process."""
     return Contender(
         f"flowkit {who}",
         (*console("flowkit"), "run", "flow.py", "-p", "tests.benchmarks.stopwatch", *options),
         files=lambda workload, n, size: {"flow.py": sources.flow(workload, n, size)},
         is_flowkit=True,
+        then=(*console("flowkit"), then, "flow.py") if then else (),
     )
 
 
@@ -257,6 +259,12 @@ ROWS: Sequence[Row] = (
             peer("joblib", "memory"),
             peer("hamilton", "cache"),
         ),
+        warm=True,
+        plugin="cache",
+    ),
+    Row(
+        "plan", "wide", 10_000, 200, "whole process: a plan of what is warm no dearer than the run",
+        (flowkit("run", "--executor", "inline"), flowkit("plan", "--executor", "inline", then="plan")),
         warm=True,
         plugin="cache",
     ),

@@ -154,6 +154,39 @@ def test_it_says_what_look_ups_in_turn_say(flow, name, turns):
     assert len(left) < len(turns)
 
 
+@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("edited", [False, True], ids=["warm", "edited"])
+def test_a_plan_says_what_one_with_look_ups_in_turn_says(flow, name, edited, turns):
+    flow.write(FLOWS[name])
+    flow.run()
+    flow.run()
+    if edited:
+        flow.edit("def a(): return", "def a(): return 0 +") if "def a()" in FLOWS[name] else flow.edit("1, 2\n", "2, 2\n")
+    turns.clear()
+    ahead = planned(flow)
+    left = list(turns)
+    turns.clear()
+    flow.write(textwrap.dedent(ASKS_TOO), "flowconf.py")
+    assert ahead == planned(flow)
+    assert len(left) < len(turns) or edited  # what the edit is in may be above all
+
+
+def planned(flow):
+    """Node → mark and reason, without the time that went by."""
+    return {
+        node: (mark, reason.partition(" ")[0] if mark == "c" else reason)
+        for node, (mark, reason) in flow.plan().items()
+    }
+
+
+def test_a_plan_of_a_run_with_nothing_to_do_asks_about_no_node_in_turn(flow, turns):
+    flow.write(FLOWS["plain"])
+    flow.run()
+    turns.clear()
+    assert {mark for mark, _ in flow.plan().values()} == {"c"}
+    assert turns == []
+
+
 def test_a_run_with_nothing_to_do_asks_about_no_node_in_turn(flow, turns):
     flow.write(FLOWS["plain"])
     flow.run()
