@@ -1,14 +1,13 @@
 """The only loop: carries out the scheduler's commands, tells the hooks, feeds back what happened.
 
-Whoever holds the run's lock drives. A worker that finished an attempt takes the lock, turns the
-runner once (event in, hooks, commands out) and leaves with its next attempt; the main thread turns
+Whoever holds the run's lock drives (``turns``). A worker that finished an attempt takes the lock, turns
+the runner once (event in, hooks, commands out) and leaves with its next attempt; the main thread turns
 it for time, signals and the outside. So events have one order, and hooks are serialised in it.
 """
 
 from __future__ import annotations
 
 import heapq
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -54,6 +53,7 @@ from flowkit.scheduler.events import (
     ValueLost,
 )
 from flowkit.tracebacks import as_text
+from flowkit.turns import Turns
 from flowkit.values import ValueMissing
 from flowkit.worker import Worker, abandoned
 
@@ -101,7 +101,7 @@ class Runner:
         self._keep = keep
         self._only = only
         self._plugins = plugins
-        self._lock = threading.Lock()
+        self._turns = Turns(self._take_in, executor.submit, alone=executor.busy)
         self._events: deque[Event] = deque()
         self._tries: dict[Node, list[Attempt]] = {}
         self._reasons: dict[Node, str] = {}
@@ -175,27 +175,28 @@ class Runner:
     def done(self, attempt: Attempt) -> Attempt | None:
         """Take in what became of a call, and return what to run next in the same place."""
         self.worker.keep(attempt)
-        with self._lock:
-            if self._running.get(attempt.unit) is not attempt:
-                return None  # it was given up; whoever waited has gone on
-            try:
-                del self._running[attempt.unit]
-                self._took_end(attempt)
-                started = self._drain()
-            except BaseException as error:
-                self._crashed(error)
-                return None
-            if not started:
-                return None
-            for other in started[1:]:
-                self.executor.submit(other)
-            return started[0]
+        return self._turns.ended(attempt)
+
+    def _take_in(self, ended: deque[Attempt]) -> Sequence[Attempt]:
+        """Take in what became of calls; return the attempts to run."""
+        try:
+            while ended:
+                attempt = ended.popleft()
+                if self._running.get(attempt.unit) is attempt:  # else it was given up; whoever waited has gone on
+                    del self._running[attempt.unit]
+                    self._took_end(attempt)
+            if self._crash is not None:
+                self._events.clear()
+            return self._drain()
+        except BaseException as error:
+            self._crashed(error)
+            return ()
 
     def tick(self) -> None:
         """Take in that time passed. Called by whoever waits for it."""
         now = self._clock.now()
         self._give_up(now)
-        with self._lock:
+        with self._turns:
             due = now >= self._wake_at
             if due:
                 self._wake_at = float("inf")
@@ -213,7 +214,7 @@ class Runner:
         self._turn(StopRequested(self._clock.now(), reason))
 
     def _turn(self, event: Event) -> None:
-        with self._lock:
+        with self._turns:
             try:
                 self._events.append(event)
                 starting = self._begin(event) if type(event) is RunStarted else self._drain()
@@ -376,7 +377,7 @@ class Runner:
 
     def _call_begins(self, attempt: Attempt) -> None:
         """A call with a deadline begins; told by the worker that makes it."""
-        with self._lock:
+        with self._turns:
             for command in self.machine.handle(AttemptStarted(attempt.started_at, attempt.unit)):
                 self._handlers[type(command)](command)
         if self.executor.busy:
@@ -498,7 +499,7 @@ class Runner:
 
     def _give_up(self, now: float) -> None:
         """Go on without the calls that did not stop in time."""
-        with self._lock:
+        with self._turns:
             while self._grace and self._grace[0][0] <= now:
                 attempt = heapq.heappop(self._grace)[2]
                 if self._running.get(attempt.unit) is not attempt or not self.executor.abandon(attempt):
