@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowkit_plugins.cache.code.trees import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _KNOWN = sys.version_info < (3, 15)
 _MISSING = -1
@@ -61,8 +61,10 @@ def takes(function: FunctionType) -> bool:
     )
 
 
-def loaded(code: CodeType) -> tuple[set[tuple[str, ...]], list[Import]]:
-    """Return what the code, and code nested in it, loads globally, and what it imports.
+def loaded(
+    code: CodeType, names: Mapping[str, object]
+) -> tuple[set[tuple[str, ...]], list[Import]]:
+    """Return which of these names the code, and code nested in it, loads globally, and what it imports.
 
     ``helpers.clean(x)`` is ``("helpers", "clean")``.
     """
@@ -74,11 +76,11 @@ def loaded(code: CodeType) -> tuple[set[tuple[str, ...]], list[Import]]:
         if _KNOWN:
             # A copy with its caches zeroed: what follows an instruction is 0 up to the next one.
             raw = inner.co_code
-            found.update(_scan(raw, inner))
+            found.update(_scan(raw, inner, names))
             if _IMPORT in raw and any(True for _ in _offsets(raw, _IMPORT)):
                 statements += _imports(inner)
         else:
-            found.update(_disassemble(inner))
+            found.update([chain for chain in _disassemble(inner) if chain[0] in names])
             statements += _imports(inner)
     return found, statements
 
@@ -108,7 +110,7 @@ def nested(code: CodeType) -> Iterator[CodeType]:
                 yield from nested(value)
 
 
-def _scan(raw: bytes, code: CodeType) -> list[tuple[str, ...]]:
+def _scan(raw: bytes, code: CodeType, wanted: Mapping[str, object]) -> list[tuple[str, ...]]:
     names = code.co_names
     found: list[tuple[str, ...]] = []
     # Bodies of classes alone look names up one by one.
@@ -119,11 +121,12 @@ def _scan(raw: bytes, code: CodeType) -> list[tuple[str, ...]]:
         while offset >= 0:
             if not offset % 2:
                 name = names[_argument(raw, offset) >> shift]
-                following = _next(raw, offset)
-                if raw[following] in _ATTRIBUTES:
-                    found.append((name, *_attributes(raw, following, names)))
-                else:
-                    found.append((name,))
+                if name in wanted:
+                    following = _next(raw, offset)
+                    if raw[following] in _ATTRIBUTES:
+                        found.append((name, *_attributes(raw, following, names)))
+                    else:
+                        found.append((name,))
             offset = raw.find(opcode, offset + 1)
     return found
 

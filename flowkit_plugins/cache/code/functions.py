@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from flowkit_plugins.cache.code.bytecode import Import, bytecode_hash, closure, loaded, takes
 from flowkit_plugins.cache.code.constants import is_scalar
 from flowkit_plugins.cache.code.nodes import Growth
-from flowkit_plugins.cache.code.trees import fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,10 +77,9 @@ def add_code(reach: Reach, growth: Growth, function: FunctionType) -> None:
     """Follow what a function's code loads and imports, its closure, and what it wraps."""
     code = function.__code__
     names = function.__globals__
-    chains, statements = loaded(code)
-    for chain in sorted(chains):
-        if chain[0] in names:
-            reach.add_name(growth, chain, names, code.co_filename)
+    chains, statements = loaded(code, names)
+    for chain in sorted(chains) if len(chains) > 1 else chains:
+        reach.add_name(growth, chain, names, code.co_filename)
     for statement in statements:
         _add_import(reach, growth, statement, function)
     if code.co_freevars:
@@ -111,10 +109,12 @@ def _signature(
 
 def _add_defaults(reach: Reach, growth: Growth, function: FunctionType) -> None:
     """Follow default values: their text alone would not tell that ``RATE`` has changed."""
+    if not (function.__defaults__ or function.__kwdefaults__):
+        return
     given = [(str(at), value) for at, value in enumerate(function.__defaults__ or ())]
     for name, value in [*given, *(function.__kwdefaults__ or {}).items()]:
         if is_scalar(value):
-            growth.texts.append(fold("default", name, reach.digest(value) or ""))
+            growth.texts.append(reach.default(name, value))
         else:
             reach.add_value(growth, f"{name}=", value, (function, f"{name}="))
 

@@ -44,19 +44,20 @@ class Growth:
     def __init__(self) -> None:
         #: Further texts of the hash, in no particular order.
         self.texts: list[str] = []
-        self._edges: dict[tuple[str, int], tuple[str, Node]] = {}
+        #: By label and by the identity of what is reached.
+        self.edges: dict[tuple[str, int], tuple[str, Node]] = {}
 
     def edge(self, label: str, node: Node) -> None:
         """Note that the code reaches ``node`` under this label."""
-        self._edges[label, id(node)] = (label, node)
+        self.edges[label, id(node)] = (label, node)
 
     def settle(self, node: Node, kind: str, *texts: str) -> None:
         """Give the node its kind, its edges, and its hash over ``texts`` and those noted."""
-        every = [*texts, *sorted(self.texts)]
+        every = [*texts, *sorted(self.texts)] if self.texts else texts
         node.kind = kind
         node.hash = every[0] if len(every) == 1 else fold(kind, *every)
         # By label alone: where two are equal, the order of discovery stays.
-        node.edges = [*self._edges.values()]
+        node.edges = [*self.edges.values()]
         if len(node.edges) > 1:
             node.edges.sort(key=_LABEL)
         node.grown = True

@@ -57,6 +57,7 @@ class Reach:
         self._nodes: dict[tuple[int, str], Node] = {}
         self._sources: dict[str, Source | None] = {}
         self._located: dict[tuple[str, str], str | None] = {}
+        self._defaults: dict[tuple[str, type, object], str] = {}
         self._began: frozenset[str] | None = None
         self._found: dict[tuple[int, tuple[str, ...]], _Found] = {}
         self._flowkits: dict[tuple[int, str], tuple[bool, dict[str, Any]]] = {}
@@ -102,6 +103,17 @@ class Reach:
         except Exception:
             return None
 
+    def default(self, name: str, value: object) -> str:
+        """Return what a plain default value adds to a function's hash; many functions have the same few."""
+        kind = value.__class__
+        if kind is not int and kind is not str and kind is not bool and kind is not NoneType:
+            return fold("default", name, self.digest(value) or "")  # 0.0 and -0.0 are equal, and two values
+        key = (name, kind, value)
+        known = self._defaults.get(key)
+        if known is None:
+            known = self._defaults[key] = fold("default", name, self.digest(value) or "")
+        return known
+
     def loaded(self, module: str, filename: str = "") -> ModuleType | None:
         """Return the module that a file imports, if it was loaded when the first task was seen.
 
@@ -141,8 +153,8 @@ class Reach:
         if found is None:
             edges, text = self._follow(chain, names, filename)
             found = self._found[key] = _Found(edges, text, names)
-        for label, node in found.edges:
-            growth.edge(label, node)
+        for edge in found.edges:
+            growth.edges[edge[0], id(edge[1])] = edge  # growth.edge(*edge), without the call
         if found.text:
             growth.texts.append(found.text)
 
@@ -163,6 +175,8 @@ class Reach:
             value = inner[name]
             depth += 1
         label = ".".join(chain[:depth])
+        if value.__class__ is FunctionType and self.ownership.function(value):  # as most are
+            return [(label, self._node(value, value.__code__.co_qualname))], ""
         code = isinstance(value, FunctionType | type | ModuleType)
         if code or not self._from_package(name, value, names, filename):
             edges = [*self.targets(label, value, (names, name))]

@@ -424,6 +424,15 @@ def report(x: int): return x
     assert workshop.of(text).hex != workshop.of(text.replace("x: int", "x: float")).hex
 
 
+def test_equal_defaults_of_other_types_are_other_defaults(workshop):
+    values = ["1", "True", "1.0", "'1'", "b'1'", "0.0", "-0.0", "0", "False", "None", "''"]
+    helpers = "".join(f"def helper_{at}(x=GIVEN[{at}]):\n    return x\n" for at in range(len(values)))
+    tasks = "".join(f"def task_{at}():\n    return helper_{at}()\n" for at in range(len(values)))
+    module, fingerprinter = workshop.load({"flow.py": f"GIVEN = [{', '.join(values)}]\n{helpers}{tasks}"})
+    found = [fingerprinter.fingerprint(getattr(module, f"task_{at}")) for at in range(len(values))]
+    assert len({f.parts[f"helper_{at}"].hash for at, f in enumerate(found)}) == len(values)
+
+
 def test_a_task_that_calls_itself_is_a_helper_too_with_its_defaults(workshop):
     text = "def report(n, by={}): return n and report(n - by)"
     one, two = workshop.of(text.format(1)), workshop.of(text.format(2))
