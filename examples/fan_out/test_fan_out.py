@@ -1,4 +1,4 @@
-"""A fan-out under test: other lists, a failed element, and what holds in any order and after any crash."""
+"""A fan-out under test: other lists, a failed element, and what holds in any order, after any crash and any edit."""
 
 from flowkit.testing import flow, properties
 
@@ -6,6 +6,7 @@ F = flow("flow.py")
 
 test_order = properties.order_independent(F)
 test_restart = properties.resume_equals_clean(F)
+test_edits = properties.edit_precision(F)
 
 
 def test_totals_are_by_region_and_leave_out_days_without_sales(flowrun):

@@ -175,12 +175,14 @@ def _edit_precision(flow: FlowUnderTest, case: Case) -> None:
     fresh = clean.run(flow.setting(Case(case.params)))
     checks._same(f"after an edit ({edit.what}) a run with reuse gives something else than one without", fresh, after)
     must = edits.users(flow.sandbox.file, edit.function) if edit.function else set()
+    # Not only what ran: an element that is now equal to another one has that one's result.
+    changed = {name.partition("[")[0] for name, content in after.digests.items() if before.digests.get(name) != content}
+    changed |= {name.partition("[")[0] for name in after.ran | after.failed}
     for name, report in after.reports.items():
         task = name.partition("[")[0]
         again = name in after.ran and name in before.ran
-        excused = after.reasons[name].code in ("cache=False", "other") or any(
-            up.name in must or after.states.get(up.name) in ("ran", "failed") for up in report.task.upstream()
-        ) or any(n.partition("[")[0] in {u.name for u in report.task.upstream()} for n in after.ran)
+        above = {up.name for up in report.task.upstream()}
+        excused = after.reasons[name].code in ("cache=False", "other") or above & (must | changed)
         if again and task not in must and not excused and not _uses(report.task, must):
             raise Violation(f"{edit.what}: `{name}` ran again, and does not use it: {after.reasons[name]}", after)
         if task in must and after.states[name] == "cached":

@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from flowkit.errors import FlowError
-from flowkit.testing import flow, properties
+from flowkit.testing import edits, flow, properties
 from flowkit.testing.checks import Violation
 from flowkit.testing.dags import dags
 from flowkit.testing.schedulechecks import scheduled_flows
+from flowkit.testing.sandbox import Case
 from flowkit.testing.tokens import read_token
 
 QUIET = settings(suppress_health_check=list(HealthCheck), deadline=None, database=None)
@@ -53,6 +54,28 @@ def test_it_holds_for_random_flows_with_faults(name):
         properties.checked(found, subject, data.draw(cases))
 
     holds()
+
+
+def test_an_edit_that_makes_two_elements_equal_is_judged_by_what_became_of_them():
+    subject = flow("""
+from flowkit import Collected, task
+
+@task
+def days():
+    return {"mon": 0, "tue": 1}
+
+@task(each={"day": "days"})
+def sold(day):
+    return [3, 8, 5][day]
+
+@task
+def total(sold: Collected[int]):
+    return sum(sold)
+""")
+    found = edits.all_of(subject.sandbox.file)
+    assert any(edit.what.startswith("0 → 1 in days") for edit in found)  # Monday is then what Tuesday was
+    for number in range(len(found)):
+        properties.checked(properties.edit_precision, subject, Case({}, extra=number))
 
 
 def test_a_replay_fails_the_same_way_in_a_new_process(project):
