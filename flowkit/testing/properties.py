@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from flowkit.errors import OptionError
 from flowkit.testing import checks
 from flowkit.testing.checks import Violation
+from flowkit.testing.results import RunResult
 from flowkit.testing.sandbox import Case, Sandbox
 from flowkit.testing.subject import FlowUnderTest
 from flowkit.testing.tokens import read_token, token
@@ -167,17 +168,16 @@ def _edit_precision(flow: FlowUnderTest, case: Case) -> None:
     found = edits.all_of(flow.sandbox.file)
     edit = found[int(case.extra or 0) % len(found)]
     sandbox = Sandbox(flow.target)
+    # In the copy from the start: results may hold paths into the flow's folder.
+    sandbox.replace(edit.file, (flow.sandbox.file.parent / edit.file).read_text(encoding="utf-8"))
     before = sandbox.run(flow.setting(Case(case.params)))
     sandbox.replace(edit.file, edit.text)
     after = sandbox.run(flow.setting(Case(case.params)))
-    clean = Sandbox(flow.target)
-    clean.replace(edit.file, edit.text)
-    fresh = clean.run(flow.setting(Case(case.params)))
+    fresh = sandbox.fresh().run(flow.setting(Case(case.params)))
     checks._same(f"after an edit ({edit.what}) a run with reuse gives something else than one without", fresh, after)
     must = edits.users(flow.sandbox.file, edit.function) if edit.function else set()
-    # Not only what ran: an element that is now equal to another one has that one's result.
-    changed = {name.partition("[")[0] for name, content in after.digests.items() if before.digests.get(name) != content}
-    changed |= {name.partition("[")[0] for name in after.ran | after.failed}
+    moved = {name for name, _ in _looked_up(before) ^ _looked_up(after)}
+    changed = {name.partition("[")[0] for name in moved | after.ran | after.failed}
     for name, report in after.reports.items():
         task = name.partition("[")[0]
         again = name in after.ran and name in before.ran
@@ -187,6 +187,11 @@ def _edit_precision(flow: FlowUnderTest, case: Case) -> None:
             raise Violation(f"{edit.what}: `{name}` ran again, and does not use it: {after.reasons[name]}", after)
         if task in must and after.states[name] == "cached":
             raise Violation(f"{edit.what}: `{name}` uses it, and was reused", after)
+
+
+def _looked_up(result: RunResult) -> set[tuple[str, str]]:
+    """Return the nodes with their keys: an element that is now equal to another has that one's result without a run."""
+    return {(name, report.key) for name, report in result.reports.items()}
 
 
 def _uses(task: Any, names: set[str]) -> bool:

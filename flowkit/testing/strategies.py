@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ Strategy = st.SearchStrategy[Any]
 
 #: What numbers without bounds are drawn from: a parameter is more often a count than a quantity.
 FEW = 1000
+#: Days around a default, or around a leap day, that dates are drawn from: two may be the ends of a list of days.
+DAYS = 100
+_LEAP_DAY = datetime(2024, 2, 29)  # noqa: DTZ001 - naive, as what is drawn without a default
 
 
 def of_type(annotation: object) -> Strategy:
@@ -35,6 +39,8 @@ def of_type(annotation: object) -> Strategy:
         return st.integers(-FEW, FEW)
     if annotation is float:
         return st.floats(-FEW, FEW, allow_nan=False)
+    if annotation in (date, datetime, timedelta):
+        return near(annotation, _LEAP_DAY)
     if annotation is str:
         return st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
     if isinstance(annotation, type):
@@ -49,6 +55,23 @@ def of_type(annotation: object) -> Strategy:
     if origin in (typing.Union, type(int | str)):
         return st.one_of(*[of_type(argument) for argument in arguments])
     return st.from_type(annotation)  # type: ignore[arg-type]  # anything hypothesis knows
+
+
+def near(annotation: object, about: date) -> Strategy:
+    """Return days, times or lengths of time around one: a list of all days between two of them stays short."""
+    if annotation is timedelta:
+        return st.integers(-DAYS, DAYS).map(lambda days: timedelta(days=days))
+    if annotation is datetime:
+        return st.integers(-DAYS * 86400, DAYS * 86400).map(lambda seconds: _moved(about, timedelta(seconds=seconds)))
+    day = about.date() if isinstance(about, datetime) else about
+    return st.integers(-DAYS, DAYS).map(lambda days: _moved(day, timedelta(days=days)))
+
+
+def _moved(moment: date, by: timedelta) -> date:
+    try:
+        return moment + by
+    except OverflowError:  # there is nothing beyond ``date.max``, a common "for good"
+        return moment
 
 
 def _constrained(annotation: object) -> Strategy:
@@ -138,7 +161,10 @@ def parameter(found: Parameter) -> Strategy:
         )
     if untyped:
         return st.just(found.default)
-    drawn = of_type(found.annotation)
+    if found.annotation in (date, datetime) and isinstance(found.default, date):
+        drawn = near(found.annotation, found.default)
+    else:
+        drawn = of_type(found.annotation)
     return drawn if found.default is MISSING else st.just(found.default) | drawn
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -12,6 +13,7 @@ from flowkit.errors import FlowError
 from flowkit.testing import edits, flow, properties
 from flowkit.testing.checks import Violation
 from flowkit.testing.dags import dags
+from flowkit.testing.faultplans import Fault, Plan
 from flowkit.testing.schedulechecks import scheduled_flows
 from flowkit.testing.sandbox import Case
 from flowkit.testing.tokens import read_token
@@ -76,6 +78,86 @@ def total(sold: Collected[int]):
     assert any(edit.what.startswith("0 → 1 in days") for edit in found)  # Monday is then what Tuesday was
     for number in range(len(found)):
         properties.checked(properties.edit_precision, subject, Case({}, extra=number))
+
+
+def test_an_edit_that_leaves_a_list_shorter_is_judged_likewise():
+    subject = flow("""
+from flowkit import Collected, task
+
+@task
+def numbers():
+    return list(range(1, 4))
+
+@task(each={"number": "numbers"})
+def doubled(number):
+    return number * 10
+
+@task
+def total(doubled: Collected[int]):
+    return sum(doubled)
+""")
+    for number in range(len(edits.all_of(subject.sandbox.file))):
+        properties.checked(properties.edit_precision, subject, Case({}, extra=number))
+
+
+def test_results_that_are_paths_of_the_flows_folder_are_the_same_after_an_edit(tmp_path):
+    (tmp_path / "a.csv").write_text("1")
+    (tmp_path / "flow.py").write_text("""
+from pathlib import Path
+from flowkit import task
+
+@task
+def files():
+    return [Path(__file__).parent / "a.csv"]
+
+@task
+def total(files):
+    return len(files) + 1
+""")
+    subject = flow(tmp_path / "flow.py")
+    for number in range(len(edits.all_of(subject.sandbox.file))):
+        properties.checked(properties.edit_precision, subject, Case({}, extra=number))
+
+
+def test_who_received_a_failure_may_be_called_again_by_a_resumed_run():
+    subject = flow("""
+from flowkit import Failure, task
+
+@task
+def store():
+    raise OSError("no space left on device")
+
+@task
+def page(store: Failure):
+    return "paged"
+""")
+    for at in range(1, 5):
+        faults = Plan((Fault("crash", "*", at, at, "after_record"),))
+        properties.checked(properties.resume_equals_clean, subject, Case({}, faults))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default", "low", "high"),
+    [
+        ("date", date(2013, 2, 4), date(2012, 10, 27), date(2013, 5, 15)),
+        ("date", None, date(2023, 11, 21), date(2024, 6, 8)),
+        ("date", date.max, date(9999, 9, 22), date.max),
+        ("datetime", datetime(2013, 2, 4, tzinfo=UTC), datetime(2012, 10, 27, tzinfo=UTC), datetime(2013, 5, 15, tzinfo=UTC)),
+        ("timedelta", timedelta(days=1), timedelta(days=-100), timedelta(days=100)),
+    ],
+)
+def test_days_are_drawn_near_the_default_so_that_lists_of_days_stay_short(annotation, default, low, high):
+    said = "" if default is None else f" = {default!r}".replace("datetime.", "").replace("timezone.utc", "UTC")
+    subject = flow(f"from datetime import *\nfrom flowkit import task\n@task\ndef a(day: {annotation}{said}):\n    return day")
+    found = []
+
+    @settings(QUIET, max_examples=200)
+    @given(subject.params())
+    def draws(values):
+        found.append(values.get("day", default))
+
+    draws()
+    assert low <= min(found) < max(found) <= high
 
 
 def test_a_replay_fails_the_same_way_in_a_new_process(project):
