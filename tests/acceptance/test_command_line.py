@@ -673,7 +673,7 @@ def test_plan_v_says_which_kind_of_timeout_each_node_has(flow, project):
     assert "timeout" not in project.flowkit("plan", "m.py").out
 
 
-@pytest.mark.parametrize("command", [("run", "m.py"), ("tasks", "m.py"), ("graph", "m.py"), ("run", "m.py", "-P", "nope=3")])
+@pytest.mark.parametrize("command", [("run", "m.py"), ("plan", "m.py"), ("tasks", "m.py"), ("graph", "m.py"), ("run", "m.py", "-P", "nope=3")])
 def test_what_a_module_writes_is_whole_at_exit_though_nothing_is_called(flow, project, command):
     flow("""
         import gzip
