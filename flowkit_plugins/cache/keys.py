@@ -230,7 +230,12 @@ class Keys:
             counted["key"] = self._own_key(plan.policy, inputs)
         else:
             for edge, nodes in inputs.edges:
-                if edge.argument is not None:
+                if edge.argument is None:
+                    continue
+                known = self.known.get(nodes[0]) if edge.accepts.value and edge.part is None and not edge.collected else None
+                if known is not None and nodes[0].succeeded and nodes[0].stand_in is None:  # as nearly all are
+                    counted[edge.argument] = f"v:{known.digest}"
+                else:
                     counted[edge.argument] = self._argument(edge, nodes, inputs)
             for element, source, index in inputs.elements:
                 counted["+".join(element.arguments)] = self.element(element.axis, source, index, inputs)

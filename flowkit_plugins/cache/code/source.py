@@ -8,7 +8,6 @@ process began, or compiles to the very code in question. Otherwise there is no s
 
 from __future__ import annotations
 
-import ast
 import json
 import linecache
 import os
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flowkit_plugins.cache.code.bytecode import nested
 from flowkit_plugins.cache.code.pieces import Pieces
 from flowkit_plugins.cache.code.syntax import ClassSyntax, Decorator, FunctionSyntax, Module
-from flowkit_plugins.cache.code.trees import WALKER
+from flowkit_plugins.cache.code.trees import WALKER, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -324,14 +323,14 @@ class Source:
                 text = self._read()
             except OSError:
                 text = b""
-            parse = partial(_tree, path=self.path)
+            parse = partial(parsed, path=self.path)
             self._pieces = Pieces(text if isinstance(text, bytes) else b"", parse)
         return self._pieces
 
     def _parsed(self) -> Module | None:
         if self._module is None:
             try:
-                self._module = Module(_tree(self._read(), self.path))
+                self._module = Module(parsed(self._read(), self.path))
             except (OSError, SyntaxError, ValueError, RecursionError):
                 return None
         return self._module
@@ -379,17 +378,3 @@ def _process_began() -> int:
 
 
 _BEGAN = _process_began()
-
-
-def _tree(text: str | bytes, path: str) -> ast.Module:
-    """Parse a source.
-
-    Up to Python 3.12 the parser counts its depth for all threads together, and takes it for a
-    mistake of its own (``SystemError``) when another thread, or a finalizer, parses meanwhile.
-    """
-    for _attempt in range(5):
-        try:
-            return ast.parse(text, path)
-        except SystemError:
-            continue
-    raise ValueError(f"{path} cannot be parsed now")

@@ -9,6 +9,7 @@ docstrings and other bare constants, ``pass``, type comments, and the hints insi
 from __future__ import annotations
 
 import ast
+import gc
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -30,6 +31,26 @@ _BODIES = frozenset({"body", "orelse", "finalbody"})
 _MAY_IDLE = frozenset({ast.Pass, ast.Expr})
 # Decimal text of huge integers is refused by Python, and is slow.
 _LONG = 10_000
+
+
+def parsed(text: str | bytes, path: str) -> ast.Module:
+    """Parse a source, without looking for garbage: a tree of thousands of nodes has none, and half its time went there.
+
+    Up to Python 3.12 the parser counts its depth for all threads together, and takes it for a
+    mistake of its own (``SystemError``) when another thread, or a finalizer, parses meanwhile.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for _attempt in range(5):
+            try:
+                return ast.parse(text, path)
+            except SystemError:
+                continue
+    finally:
+        if collecting:
+            gc.enable()
+    raise ValueError(f"{path} cannot be parsed now")
 
 
 def fold(*texts: str) -> str:
