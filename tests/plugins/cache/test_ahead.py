@@ -1,5 +1,6 @@
 """What is known before anything starts is what a look-up of each node in its turn would say."""
 
+import contextlib
 import sqlite3
 import textwrap
 
@@ -246,7 +247,7 @@ def test_a_stored_value_that_proves_damaged_is_computed_again(flow):
     flow.run()
     flow.edit("return a + 1", "return a + 2")
     for row in (flow.root / ".flowkit" / "results").rglob("cache.db"):
-        with sqlite3.connect(row) as connection:
+        with contextlib.closing(sqlite3.connect(row)) as connection, connection:
             connection.execute("UPDATE Cache SET value = zeroblob(length(value))")
     run = flow.run()
     assert run["b"] == 3

@@ -1,5 +1,6 @@
 """``flowkit cache``: what is kept can be seen, taken out, checked and tidied up, and nothing else goes."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -109,13 +110,13 @@ def make_old(project, days=2.0):
     ]
     records.commit(aged)
     records.close()
-    with sqlite3.connect(project.root / ".flowkit/results/cache.db") as database:
+    with contextlib.closing(sqlite3.connect(project.root / ".flowkit/results/cache.db")) as database, database:
         database.execute("UPDATE Cache SET store_time = store_time - ?", (days * DAY,))
     database.close()
 
 
 def rows_left(project):
-    with sqlite3.connect(project.root / ".flowkit/results/cache.db") as database:
+    with contextlib.closing(sqlite3.connect(project.root / ".flowkit/results/cache.db")) as database, database:
         ((count,),) = database.execute("SELECT COUNT(*) FROM Cache").fetchall()
     database.close()
     return count
@@ -425,7 +426,7 @@ def test_a_damaged_member_of_a_pack_leaves_the_others(project):
         "from flowkit import task\n@task(each={'n': list(range(40))})\ndef a(n): return n\n",
     )
     project.run("m.py", executor="inline")
-    with sqlite3.connect(kept.root / ".flowkit/results/cache.db") as database:
+    with contextlib.closing(sqlite3.connect(kept.root / ".flowkit/results/cache.db")) as database, database:
         packs = database.execute("SELECT key, value FROM Cache WHERE key LIKE 'pack-%'").fetchall()
         assert packs, "the small results of this flow share a row"
         key, value = packs[0]
@@ -756,12 +757,12 @@ def test_a_locked_database_is_said(kept):
 
 
 def test_a_store_of_a_later_version_is_not_touched(kept):
-    with sqlite3.connect(kept.root / ".flowkit/traces.db") as database:
+    with contextlib.closing(sqlite3.connect(kept.root / ".flowkit/traces.db")) as database, database:
         database.execute("PRAGMA user_version = 99")
     database.close()
     before = rows_left(kept)
     make_rows_old = "UPDATE Cache SET store_time = 0"
-    with sqlite3.connect(kept.root / ".flowkit/results/cache.db") as database:
+    with contextlib.closing(sqlite3.connect(kept.root / ".flowkit/results/cache.db")) as database, database:
         database.execute(make_rows_old)
     database.close()
     for command in ("ls", "stat", "gc", "verify"):

@@ -248,4 +248,5 @@ def test_rows_are_what_was_reported_whatever_they_have_in_common(reasons, tries)
     for statement, values in node_inserts(reports, 7, 1.0, str, counts):
         connection.execute(statement, values)
     assert connection.execute("SELECT * FROM nodes ORDER BY at").fetchall() == wanted
+    connection.close()
     assert counts == {"same": 204}
