@@ -48,7 +48,7 @@ class Inputs:
         task = self.node.task
         sources = self._machine.element_sources(self.node)
         place = {axis: i for i, axis in enumerate(task.axes)}
-        return [(e, *sources[place[e.axis]]) for e in task.elements]
+        return [(e, *sources[place[e.axis]]) for e in task.elements if place[e.axis] < len(sources)]
 
     def gathered(self, edge: Edge, nodes: Sequence[Node]) -> list[tuple[str, Node]]:
         """Return (id, node) of what a ``Collected`` will hold, in order."""

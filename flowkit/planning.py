@@ -28,6 +28,7 @@ from flowkit.scheduler.events import (
     NodeSucceeded,
     Recalled,
     RunStarted,
+    Unread,
 )
 from flowkit.services import Before
 from flowkit.values import ValueMissing
@@ -174,11 +175,13 @@ class Planner:
     def _expand(self, command: Expand) -> None:
         node = command.node
         if node in self._uncertain:
-            return  # its elements are known after it ran
+            self._events.append(Unread(0.0, node))  # its elements are known after it ran
+            return
         try:
             ids = self._gatherer.expand(node, command.axis)
         except (ValueMissing, NotAList):
             self._uncertain[node] = None
+            self._events.append(Unread(0.0, node))
             return
         self._events.append(Expanded(0.0, node, command.axis, ids))
 

@@ -101,7 +101,7 @@ class Runner:
         self._keep = keep
         self._only = only
         self._plugins = plugins
-        self._turns = Turns(self._take_in, executor.submit, alone=executor.busy)
+        self._turns = Turns(self._take_in, executor.submit, executor.wake, clock.now, alone=executor.busy)
         self._events: deque[Event] = deque()
         self._tries: dict[Node, list[Attempt]] = {}
         self._reasons: dict[Node, str] = {}
@@ -159,6 +159,7 @@ class Runner:
             while not self._over():
                 try:
                     self.executor.wait(self._patience())
+                    self._turns.catch_up()
                     if self._clock.now() >= self._wake_at or self._grace:
                         self.tick()
                 except KeyboardInterrupt as error:
@@ -177,14 +178,13 @@ class Runner:
         self.worker.keep(attempt)
         return self._turns.ended(attempt)
 
-    def _take_in(self, ended: deque[Attempt]) -> Sequence[Attempt]:
-        """Take in what became of calls; return the attempts to run."""
+    def _take_in(self, attempt: Attempt) -> Sequence[Attempt] | None:
+        """Take in what became of a call; return the attempts to run, or None if it was given up: whoever waited has gone on."""
+        if self._running.get(attempt.unit) is not attempt:
+            return None
         try:
-            while ended:
-                attempt = ended.popleft()
-                if self._running.get(attempt.unit) is attempt:  # else it was given up; whoever waited has gone on
-                    del self._running[attempt.unit]
-                    self._took_end(attempt)
+            del self._running[attempt.unit]
+            self._took_end(attempt)
             if self._crash is not None:
                 self._events.clear()
             return self._drain()
@@ -377,7 +377,7 @@ class Runner:
 
     def _call_begins(self, attempt: Attempt) -> None:
         """A call with a deadline begins; told by the worker that makes it."""
-        with self._turns:
+        with self._turns.brief():
             for command in self.machine.handle(AttemptStarted(attempt.started_at, attempt.unit)):
                 self._handlers[type(command)](command)
         if self.executor.busy:

@@ -3,6 +3,9 @@
 A thread that waits for a lock gives up Python's own, and is woken by whoever had it, who then waits in
 turn. With eight threads and short tasks that was more than one switch for each node, and a third of the
 time. So a thread whose attempt ended leaves it to the one whose turn it is, and goes for other work.
+
+Whoever has a turn has other work, too, which starts late if there is much to take in (a slow hook): after
+a millisecond the rest is left to the thread that drives the run.
 """
 
 from __future__ import annotations
@@ -10,25 +13,37 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from flowkit.reports import Attempt
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowkit.reports import Attempt
+
+#: Seconds for which a worker takes in what others left.
+PATIENCE = 0.001
 
 
 class Turns:
     """The lock of a run, and the attempts that ended while it was taken.
 
     Args:
-        take_in: Takes attempts that ended out of the queue, and returns those to run next. Called by the
-            thread whose turn it is; raises nothing.
+        take_in: Takes in one attempt that ended, and returns those to run next; None if the attempt was
+            given up before. Called by the thread whose turn it is; raises nothing.
         submit: Has an attempt run elsewhere. Likewise.
+        wake: Has the thread that drives the run call :meth:`catch_up`.
+        now: Tells the seconds of the run's clock.
         alone: Whether one thread runs all attempts: it waits for its turn, since it has no other work,
             and nobody may take that from it.
     """
 
     def __init__(
         self,
-        take_in: Callable[[deque[Attempt]], Sequence[Attempt]],
+        take_in: Callable[[Attempt], Sequence[Attempt] | None],
         submit: Callable[[Attempt], None],
+        wake: Callable[[], None],
+        now: Callable[[], float],
         *,
         alone: bool,
     ) -> None:
@@ -36,6 +51,8 @@ class Turns:
         self._ended: deque[Attempt] = deque()
         self._take_in = take_in
         self._submit = submit
+        self._wake = wake
+        self._now = now
         self._alone = alone
 
     def __enter__(self) -> None:
@@ -43,26 +60,57 @@ class Turns:
         self._lock.acquire()
 
     def __exit__(self, *_: object) -> None:
-        """End it, unless there are attempts left by those who found it taken."""
+        """End it; what was left meanwhile is taken in."""
         self._lock.release()
         if not self._alone:
-            self._catch_up(here=False)
+            self.catch_up()
 
-    def ended(self, attempt: Attempt) -> Attempt | None:
-        """Have an attempt that ended taken in; return one to run next in this thread, if it was its turn."""
-        self._ended.append(attempt)
-        return self._catch_up(here=True)
+    @contextmanager
+    def brief(self) -> Iterator[None]:
+        """Have a turn in a call whose time runs already: what was left meanwhile is left to others."""
+        with self._lock:
+            yield
+        if self._ended and not self._alone:
+            self._wake()
 
-    def _catch_up(self, *, here: bool) -> Attempt | None:
-        """Take in what ended. Looks again after each turn: what came late in it found it taken, too."""
-        following: Attempt | None = None
+    def catch_up(self) -> None:
+        """Take in all that was left."""
         while self._ended and self._lock.acquire(blocking=self._alone):
             try:
-                for attempt in self._take_in(self._ended):
-                    if here and following is None:
-                        following = attempt
-                    else:
-                        self._submit(attempt)
+                while self._ended:
+                    for following in self._take_in(self._ended.popleft()) or ():
+                        self._submit(following)
             finally:
                 self._lock.release()
+
+    def ended(self, attempt: Attempt) -> Attempt | None:
+        """Have an attempt that ended taken in, by this thread or by the one whose turn it is.
+
+        Returns:
+            The attempt to run next in this thread, if it was its turn. A thread that was given up gets none:
+            others have its place.
+        """
+        self._ended.append(attempt)
+        following: Attempt | None = None
+        mine, until, late = False, 0.0, False
+        # Looks again after each turn: what came late in it found it taken, too.
+        while self._ended and not late and self._lock.acquire(blocking=self._alone):
+            try:
+                while self._ended and not late:
+                    one = self._ended.popleft()
+                    started = self._take_in(one)
+                    mine = mine or (one is attempt and started is not None)
+                    for other in started or ():
+                        if mine and following is None:
+                            following = other
+                        else:
+                            self._submit(other)
+                    if self._ended:
+                        now = self._now()
+                        until = until or now + PATIENCE
+                        late = now > until and not self._alone
+            finally:
+                self._lock.release()
+        if late:  # not before: whoever is woken has to find the lock free
+            self._wake()
         return following

@@ -7,11 +7,15 @@ the task waits, and so a coroutine takes a slot like any call.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowkit.errors import Cancelled
+
+if TYPE_CHECKING:
+    from flowkit.executors.interrupts import Interrupt
 
 
 class EventLoop:
@@ -33,8 +37,8 @@ class EventLoop:
 
         from flowkit.executors.interrupts import waiting  # where the one who may stop it looks
 
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._start(asyncio))
         interrupt = waiting.get()
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._start(asyncio, interrupt))
         if interrupt is not None:
             interrupt.future = future
         try:
@@ -50,12 +54,14 @@ class EventLoop:
             if interrupt is not None:
                 interrupt.future = None
 
-    def _start(self, asyncio: Any) -> Any:
+    def _start(self, asyncio: Any, interrupt: Interrupt | None) -> Any:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name="flowkit-loop", daemon=True)
-                self._thread.start()
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=loop.run_forever, name="flowkit-loop", daemon=True)
+                with interrupt.quiet if interrupt is not None else contextlib.nullcontext():
+                    thread.start()
+                self._loop, self._thread = loop, thread  # not before: whoever is stopped in between leaves none that does not run
             return self._loop
 
     def stop(self) -> None:

@@ -59,6 +59,15 @@ class Interrupt:
         return value
 
     @property
+    def quiet(self) -> threading.Lock:
+        """Nothing is sent while this is held.
+
+        For who starts a thread within a call: up to Python 3.12 a thread bears its parent's number until it
+        runs, and would be stopped in its stead, upon which the parent waits for good.
+        """
+        return self._lock
+
+    @property
     def armed(self) -> bool:
         """Whether a call is under the guard."""
         return self._armed

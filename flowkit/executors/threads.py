@@ -25,7 +25,8 @@ class _Thread(threading.Thread):
         assert call is not None  # started before anything is submitted
         assert done is not None  # likewise
         while not self.abandoned:
-            self.pool.idle += 1
+            with self.pool.counting:
+                self.pool.idle += 1
             attempt = queue.get()
             if attempt is None:
                 return
@@ -53,9 +54,9 @@ class ThreadExecutor:
         self.call: Call | None = None
         self.done: Done | None = None
         self.queue: SimpleQueue[Attempt | None] = SimpleQueue()
-        #: Threads that wait for an attempt, less those that one was put for. Guarded by the run's
-        #: lock where it goes down; going up needs none, since one too few only starts a thread.
+        #: Threads that wait for an attempt, less the attempts that wait for a thread.
         self.idle = 0
+        self.counting = threading.Lock()
         self._threads: list[_Thread] = []
         self._wakes: SimpleQueue[None] = SimpleQueue()
         self._count = 0
@@ -66,12 +67,12 @@ class ThreadExecutor:
 
     def submit(self, attempt: Attempt) -> None:
         """Hand an attempt to a thread, a new one if none is free and the pool is not full."""
+        with self.counting:
+            self.idle -= 1
+            short = self.idle < 0
         self.queue.put(attempt)
-        if self.idle > 0:
-            self.idle -= 1
-        elif len(self._threads) < self.slots:
+        if short and len(self._threads) < self.slots:
             self._spawn()
-            self.idle -= 1
 
     def _spawn(self) -> None:
         self._count += 1

@@ -101,11 +101,14 @@ class Books:
         return [(link.edge, self._ups(link, node)) for link in state.links]
 
     def element_sources(self, node: Node) -> list[tuple[Node, int]]:
-        """Return, for each axis, the node whose list the element comes from, and its position there."""
+        """Return, for each axis, the node whose list the element comes from, and its position there.
+
+        Not for an axis that has no list: the node then stands for whatever elements there might have been.
+        """
         state = self.states[node.task]
         return [
             (self.states[axis.axis.source].nodes[project(node.coords, pick)], node.coords[i])
-            for i, (axis, pick, _) in enumerate(state.sources)
+            for i, (axis, pick, _) in enumerate(state.sources[: len(node.coords)])
         ]
 
     def gathered_ids(self, node: Node, edge: Edge, nodes: Sequence[Node]) -> list[str]:

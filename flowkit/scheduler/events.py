@@ -132,6 +132,16 @@ class ValueLost:
         self.node = node
 
 
+class Unread:
+    """The list in the node's value is not read, and nothing follows: a plan cannot know it before the node was called."""
+
+    __slots__ = ("at", "node")
+
+    def __init__(self, at: float, node: Node) -> None:
+        self.at = at
+        self.node = node
+
+
 class Expanded:
     """The list that ``node`` returned for ``axis`` was read.
 
@@ -192,6 +202,7 @@ Event = (
     | NodeCancelled
     | InputsMissing
     | ValueLost
+    | Unread
     | Expanded
     | StopRequested
     | Tick

@@ -9,9 +9,7 @@ from flowkit.scheduler.commands import (
     Expand,
 )
 from flowkit.scheduler.endings import Endings
-from flowkit.scheduler.events import (
-    Expanded,
-)
+from flowkit.scheduler.events import Expanded, Unread
 from flowkit.scheduler.expansion import (
     AxisState,
     Coords,
@@ -149,6 +147,9 @@ class Growth(Endings):
             piece.ids = event.ids
             piece.indices = range(len(event.ids)) if event.only is None else event.only
         self._known(axis_state, coords, piece)
+
+    def _on_unread(self, event: Unread) -> None:
+        self._held -= self._held > 0
 
     def _known(self, axis_state: AxisState, coords: Coords, piece: Piece) -> None:
         """Make the nodes that this list was the last thing lacking for."""

@@ -28,6 +28,7 @@ from flowkit.scheduler.events import (
     RunStarted,
     StopRequested,
     Tick,
+    Unread,
     ValueLost,
 )
 from flowkit.scheduler.expansion import (
@@ -322,6 +323,7 @@ _HANDLERS: dict[type, Callable[[Any, Any], None]] = {
     NodeCancelled: Scheduler._on_cancelled,
     InputsMissing: Scheduler._on_inputs_missing,
     ValueLost: Scheduler._on_value_lost,
+    Unread: Scheduler._on_unread,
     Expanded: Scheduler._on_expanded,
     StopRequested: Scheduler._on_stop,
     Tick: Scheduler._on_tick,

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from flowkit.errors import OptionError
 from flowkit.testing import checks
 from flowkit.testing.checks import Violation
+from flowkit.testing.edits import Edit
 from flowkit.testing.results import RunResult
 from flowkit.testing.sandbox import Case, Sandbox
 from flowkit.testing.subject import FlowUnderTest
@@ -174,6 +175,8 @@ def _edit_precision(flow: FlowUnderTest, case: Case) -> None:
     sandbox.replace(edit.file, edit.text)
     after = sandbox.run(flow.setting(Case(case.params)))
     fresh = sandbox.fresh().run(flow.setting(Case(case.params)))
+    if not edit.function:
+        _moved(flow, case, edit)
     checks._same(f"after an edit ({edit.what}) a run with reuse gives something else than one without", fresh, after)
     must = edits.users(flow.sandbox.file, edit.function) if edit.function else set()
     moved = {name for name, _ in _looked_up(before) ^ _looked_up(after)}
@@ -187,6 +190,17 @@ def _edit_precision(flow: FlowUnderTest, case: Case) -> None:
             raise Violation(f"{edit.what}: `{name}` ran again, and does not use it: {after.reasons[name]}", after)
         if task in must and after.states[name] == "cached":
             raise Violation(f"{edit.what}: `{name}` uses it, and was reused", after)
+
+
+def _moved(flow: FlowUnderTest, case: Case, edit: Edit) -> None:
+    """Check that code may move: where a file lies is no part of it."""
+    sandbox = Sandbox(flow.target)
+    before = sandbox.run(flow.setting(Case(case.params)))
+    sandbox.replace(edit.file, edit.text)
+    after = sandbox.run(flow.setting(Case(case.params)))
+    for name in sorted(after.ran & before.ran):
+        if after.reasons[name].startswith("code of"):
+            raise Violation(f"{edit.what}, in a copy of the folder: `{name}` ran again: {after.reasons[name]}", after)
 
 
 def _looked_up(result: RunResult) -> set[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Running from Python: ``flowkit.run`` and what it returns (language.md §10)."""
 
+import time
 import asyncio
 import signal
 import subprocess
@@ -495,6 +496,59 @@ def test_maxfail_counts(flow):
     words = flow(FAILS).words(maxfail=2)
     assert words["ok"] == "ran"
     assert words["b"] == "failed"
+
+
+def test_of_two_that_fail_while_a_hook_is_slow_both_are_recorded(flow, project):
+    """What ended while another thread has the run's lock is taken in by that one, each for itself."""
+    project.write("flowconf.py", """
+        import time
+        from flowkit import hookimpl
+        @hookimpl
+        def flowkit_node_ended(report):
+            if report.node == "first": time.sleep(0.3)
+    """)
+    f = flow("""
+        import time
+        @task
+        def first(): return 1
+        @task
+        def a(): time.sleep(0.05); raise ValueError("a")
+        @task(retries=1)
+        def b(): time.sleep(0.15); raise ValueError("b")
+    """)
+    assert f.words(executor="threads", n=4, x=True) == {"first": "ran", "a": "failed", "b": "failed"}
+
+
+def test_a_thread_that_was_left_behind_takes_no_others_work(flow, monkeypatch):
+    """It comes back late, has the run's lock, and finds what others left there meanwhile."""
+    from flowkit.runner import Runner
+
+    take_in = Runner._take_in
+
+    def slowly(self, attempt):
+        if getattr(threading.current_thread(), "abandoned", False):
+            time.sleep(0.05)
+        return take_in(self, attempt)
+
+    monkeypatch.setattr(Runner, "_take_in", slowly)
+    f = flow("""
+        import time
+        @task
+        def numbers(): return list(range(6))
+        @task(each={"n": "numbers"}, timeout=0.05)
+        def stuck(n): time.sleep(1.15 + 0.03 * n)
+        @task
+        def chains(): return list(range(40))
+        @task(each={"n": "chains"})
+        def link(n): time.sleep(0.02); return n
+        @task
+        def next_link(link): time.sleep(0.02); return link
+        @task
+        def last_link(next_link): time.sleep(0.02); return next_link
+    """)
+    run = f.run(executor="threads", n=8)
+    assert sum(n.word == "timeout" for n in run.report.nodes) == 6
+    assert sum(n.word == "ran" for n in run.report.nodes) == 2 + 3 * 40
 
 
 def test_nodes_that_run_when_x_strikes_finish_and_are_recorded(flow):

@@ -2,6 +2,12 @@
 
 import subprocess
 import sys
+import threading
+import time
+
+from flowkit.executors.coroutines import EventLoop
+from flowkit.executors.interrupts import Interrupt
+from flowkit.executors.threads import ThreadExecutor
 
 STORY = """
 import sys, time
@@ -34,3 +40,55 @@ def test_a_profiler_works_after_a_call_was_stopped():
         [sys.executable, "-c", STORY], capture_output=True, text=True, timeout=30, check=False
     )
     assert ended.stdout.split("\n")[:3] == ["stopped", "stopped", "and on"], ended.stderr
+
+
+def test_a_call_is_not_stopped_while_it_starts_the_thread_of_the_event_loop(monkeypatch):
+    """Up to Python 3.12 the signal meets the new thread, and the call waits for that one for good."""
+    starting, sent = threading.Event(), []
+    start = threading.Thread.start
+
+    def slowly(thread):
+        if thread.name == "flowkit-loop":
+            starting.set()
+            time.sleep(0.1)
+            assert sent == []
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", slowly)
+    interrupt, loop = Interrupt(), EventLoop()
+
+    async def at_once():
+        return 1
+
+    def stop():
+        starting.wait(10)
+        sent.append(interrupt.send())
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    try:
+        interrupt.guard(loop.wait, at_once())
+    except BaseException:  # it was stopped right after
+        pass
+    stopper.join()
+    assert len(sent) == 1
+    loop.stop()
+
+
+def test_a_pool_knows_how_many_of_its_threads_are_idle():
+    ended = threading.Semaphore(0)
+    pool = ThreadExecutor(2)
+
+    def done(attempt):
+        ended.release()
+
+    pool.start(lambda attempt, interrupt: None, done)
+    for attempt in range(2_000):
+        pool.submit(attempt)
+    for _ in range(2_000):
+        assert ended.acquire(timeout=10)
+    until = time.monotonic() + 10
+    while pool.idle != len(pool._threads) and time.monotonic() < until:
+        time.sleep(0.001)
+    assert pool.idle == len(pool._threads) <= 2
+    pool.stop()

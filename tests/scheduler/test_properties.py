@@ -10,7 +10,7 @@ import random
 from collections import Counter
 
 from graphs import Skip, all_nodes, check_books, graph, shown, takes
-from hypothesis import event, given, settings, strategies as st
+from hypothesis import event, example, given, settings, strategies as st
 
 from flowkit import Collected, Failure, Outcome, Skipped, Success
 from flowkit.scheduler import Scheduler, State
@@ -187,8 +187,10 @@ class World:
         self._check_start(node)
         self.running[node] = node.serial
         lost = [up for up in self._inputs(node) if self._value(up) not in self.at_hand]
-        # What is called again may find that what it took the first time was let go since.
-        assert node.forced or all(self._value(up) in self.hollow for up in lost), "a value was let go that was needed"
+        # What is called again may find that what it took the first time was let go since; so may who takes a fallback
+        # instead of a value that was good at first, was lost, and failed the second time.
+        late = [up for up in lost if self._again and self._value(up) is not up]
+        assert node.forced or all(self._value(up) in self.hollow or up in late for up in lost), "a value was let go that was needed"
         if not lost and self._losses and self.rng.random() < 0.03:
             lost = [up for up in self._inputs(node)][:1]
             for up in lost:
@@ -344,6 +346,7 @@ class World:
 
 @settings(max_examples=4 * settings.default.max_examples)
 @given(seed=st.integers(0, 2**32), size=st.integers(1, 12))
+@example(seed=18412263, size=12)
 def test_every_run_ends_and_keeps_the_rules(seed, size):
     world = World(random.Random(seed), size).run()
     event(f"{len(world.heard) // 50 * 50}+ commands")

@@ -188,6 +188,44 @@ def test_a_plan_of_a_run_with_nothing_to_do_asks_about_no_node_in_turn(flow, tur
     assert turns == []
 
 
+def test_a_plan_goes_on_after_a_known_list_that_cannot_be_read(flow):
+    flow.write("""
+        @task
+        def items() -> list: return 5
+        @task(each={"i": "items"})
+        def el(i): return i
+        @task(cache=False)
+        def loose(): return 2
+        @task
+        def on_loose(loose): return loose
+    """)
+    flow.run()
+    assert {node: mark for node, (mark, _) in flow.plan().items()} == {"items": "c", "el[…]": "?", "loose": ">", "on_loose": "?"}
+
+
+def test_a_plan_knows_of_elements_that_there_are_none_of(flow):
+    flow.write("""
+        @task(cache=False)
+        def loose(): return 2
+        @task
+        def items(): return [0, 1, 2]
+        @task(each={"i": "items"})
+        def el(i):
+            if i == 1: skip("one")
+            return [i, i + 1]
+        @task(each={"j": "el"})
+        def nested(j): return j
+        @task
+        def total(nested: Collected[int]): return sum(nested)
+    """)
+    flow.run()
+    plan = flow.plan()
+    assert plan["loose"][0] == ">"
+    assert plan["el[1]"] == ("s", "one")
+    assert plan["nested[1]"] == ("s", "`el[1]` was skipped: one")
+    assert plan["nested[2-3]"][0] == plan["total"][0] == "c"
+
+
 def test_a_run_with_nothing_to_do_asks_about_no_node_in_turn(flow, turns):
     flow.write(FLOWS["plain"])
     flow.run()
