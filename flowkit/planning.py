@@ -189,7 +189,9 @@ class Planner:
         """A node would not run if all above it succeeded; whether they do is not known."""
         if node.task.given is not None or node.task.is_fallback:
             return
-        above = self._uncertain_above(node) or self._uncertain_above(node, needs=True)
+        above = None
+        if len(node.coords) == len(node.task.axes):  # else it stands for the elements that a skipped list might have had
+            above = self._uncertain_above(node) or self._uncertain_above(node, needs=True)
         if above is None:
             self._decisions[node] = self._decision(node, SKIPPED, node.reason)
         else:

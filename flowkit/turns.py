@@ -5,7 +5,7 @@ turn. With eight threads and short tasks that was more than one switch for each 
 time. So a thread whose attempt ended leaves it to the one whose turn it is, and goes for other work.
 
 Whoever has a turn has other work, too, which starts late if there is much to take in (a slow hook): after
-a millisecond the rest is left to the thread that drives the run.
+a millisecond the rest is left to the thread that drives the run, which looks at the clock in between.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from flowkit.reports import Attempt
 
-#: Seconds for which a worker takes in what others left.
+#: Seconds for which a thread takes in what others left.
 PATIENCE = 0.001
 
 
@@ -68,20 +68,16 @@ class Turns:
     @contextmanager
     def brief(self) -> Iterator[None]:
         """Have a turn in a call whose time runs already: what was left meanwhile is left to others."""
-        with self._lock:
-            yield
-        if self._ended and not self._alone:
-            self._wake()
+        try:
+            with self._lock:
+                yield
+        finally:
+            if self._ended and not self._alone:
+                self._wake()
 
     def catch_up(self) -> None:
-        """Take in all that was left."""
-        while self._ended and self._lock.acquire(blocking=self._alone):
-            try:
-                while self._ended:
-                    for following in self._take_in(self._ended.popleft()) or ():
-                        self._submit(following)
-            finally:
-                self._lock.release()
+        """Take in what was left; for at most a millisecond, since signals and deadlines want the lock, too."""
+        self._work_off(None)
 
     def ended(self, attempt: Attempt) -> Attempt | None:
         """Have an attempt that ended taken in, by this thread or by the one whose turn it is.
@@ -91,17 +87,21 @@ class Turns:
             others have its place.
         """
         self._ended.append(attempt)
+        return self._work_off(attempt)
+
+    def _work_off(self, mine: Attempt | None) -> Attempt | None:
+        """Take in what there is; return what follows from the first after ``mine`` was taken in."""
         following: Attempt | None = None
-        mine, until, late = False, 0.0, False
+        here, until, late = False, 0.0, False
         # Looks again after each turn: what came late in it found it taken, too.
         while self._ended and not late and self._lock.acquire(blocking=self._alone):
             try:
                 while self._ended and not late:
                     one = self._ended.popleft()
                     started = self._take_in(one)
-                    mine = mine or (one is attempt and started is not None)
+                    here = here or (one is mine and started is not None)
                     for other in started or ():
-                        if mine and following is None:
+                        if here and following is None:
                             following = other
                         else:
                             self._submit(other)

@@ -24,19 +24,21 @@ class _Thread(threading.Thread):
         call, done, queue = self.pool.call, self.pool.done, self.pool.queue
         assert call is not None  # started before anything is submitted
         assert done is not None  # likewise
-        while not self.abandoned:
-            with self.pool.counting:
-                self.pool.idle += 1
+        while self._goes_on():
             attempt = queue.get()
             if attempt is None:
                 return
             while attempt is not None:
                 self.attempt = attempt
                 call(attempt, self.interrupt)
-                attempt = done(attempt)
-                self.attempt = None
-                if self.abandoned:
-                    return
+                attempt = done(attempt)  # none for a thread that was given up
+
+    def _goes_on(self) -> bool:
+        """Whether this thread is still wanted: then it counts as idle, and cannot be given up any more."""
+        with self.pool.counting:
+            self.attempt = None
+            self.pool.idle += not self.abandoned
+            return not self.abandoned
 
 
 class ThreadExecutor:
@@ -99,11 +101,12 @@ class ThreadExecutor:
 
     def abandon(self, attempt: Attempt) -> bool:
         """Go on without the thread that is stuck in the attempt; a fresh one takes its place."""
-        for thread in self._threads:
-            if thread.attempt is attempt:
-                thread.abandoned = True
-                self._threads.remove(thread)
-                return True
+        with self.counting:
+            for thread in self._threads:
+                if thread.attempt is attempt:
+                    thread.abandoned = True
+                    self._threads.remove(thread)
+                    return True
         return False
 
     def stop(self) -> None:

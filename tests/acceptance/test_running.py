@@ -519,6 +519,30 @@ def test_of_two_that_fail_while_a_hook_is_slow_both_are_recorded(flow, project):
     assert f.words(executor="threads", n=4, x=True) == {"first": "ran", "a": "failed", "b": "failed"}
 
 
+def test_a_slow_hook_keeps_no_deadline_from_being_met(flow, project):
+    """Whoever takes in what ended while it was slow looks at the clock in between."""
+    project.write("flowconf.py", """
+        import time
+        from flowkit import hookimpl
+        @hookimpl
+        def flowkit_attempt_ended(attempt): time.sleep(0.01)
+    """)
+    f = flow("""
+        import time
+        @task(timeout=0.3)
+        def slow():
+            while True: time.sleep(0.005)
+        @task
+        def numbers(): return list(range(200))
+        @task(each={"n": "numbers"})
+        def quick(n): return n
+    """)
+    report = f.run(executor="threads", n=8).report
+    (attempt,) = report.named("slow").attempts
+    assert attempt.kind == "timeout"
+    assert attempt.ended_at - attempt.started_at < 1.2  # all of it takes two seconds and more
+
+
 def test_a_thread_that_was_left_behind_takes_no_others_work(flow, monkeypatch):
     """It comes back late, has the run's lock, and finds what others left there meanwhile."""
     from flowkit.runner import Runner

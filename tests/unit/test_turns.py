@@ -98,6 +98,9 @@ def test_who_has_other_work_leaves_the_rest_to_the_thread_that_drives():
     assert t.woken == 1
     assert len(t.taken) <= 3
     assert len(t.turns._ended) == 1
+    t.turns.catch_up()  # neither does that one go on for ever
+    assert t.woken == 2
+    assert len(t.turns._ended) == 1
     t.meanwhile.clear()
     t.turns.catch_up()
     assert t.taken == list(range(1, t.taken[-1] + 1))
@@ -114,6 +117,10 @@ def test_in_a_call_whose_time_runs_nothing_of_others_is_taken_in():
     with t.turns.brief():
         pass
     assert t.woken == 1
+    with pytest.raises(ZeroDivisionError), t.turns.brief():
+        elsewhere(t.turns.ended, 2)
+        raise ZeroDivisionError
+    assert t.woken == 2
 
 
 def test_a_turn_that_fails_still_gives_way():

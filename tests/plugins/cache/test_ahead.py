@@ -226,6 +226,50 @@ def test_a_plan_knows_of_elements_that_there_are_none_of(flow):
     assert plan["nested[2-3]"][0] == plan["total"][0] == "c"
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        """
+        @task(each={"x": "xs"})
+        def ys(x):
+            if x == 2: skip("two")
+            return [10, 20]
+        @task(each={"x": "xs"})
+        def zs(x): return [7, 8]
+        @task(each={"z": "zs"})
+        def h(z): return z
+        @task(each={"y": "ys", "z": "zs"})
+        def f(y, z, h): return y * z
+        """,
+        """
+        @task
+        def ys(loose): return [loose, 20]
+        @task
+        def off(): skip("off")
+        @task(each={"y": "ys", "x": "xs"})
+        def g(y, x): return y
+        @task(each={"x": "off"})
+        def f(x, g: Collected[int]): return x
+        """,
+    ],
+)
+def test_a_plan_knows_of_what_stands_for_a_list_that_was_skipped(flow, rest):
+    flow.write(
+        """
+        @task(cache=False)
+        def loose(): return 1
+        @task
+        def xs(): return [1, 2]
+        """
+        + rest
+    )
+    words = flow.words()
+    plan = flow.plan()
+    assert plan["loose"][0] == ">"
+    skipped = {node for node, word in words.items() if word == "skipped"}
+    assert skipped and skipped == {node for node, (mark, _) in plan.items() if mark == "s"}
+
+
 def test_a_run_with_nothing_to_do_asks_about_no_node_in_turn(flow, turns):
     flow.write(FLOWS["plain"])
     flow.run()
