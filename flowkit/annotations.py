@@ -168,7 +168,7 @@ def _evaluate(text: str, namespace: Mapping[str, object]) -> tuple[object, str |
     try:
         # Globals must be a real dict for the look-up to be in C; locals may be a mapping, and know the builtins.
         # Python's own are there, too: from 3.13 on, putting types together imports ``typing`` by them.
-        return eval(text, {}, lenient), first  # noqa: S307 - as above
+        return eval(text, {}, lenient), first  # noqa: S307 - the same text once more, with stand-ins for what it cannot find
     except Exception:
         return typing.Any, first
 

@@ -85,12 +85,9 @@ class Planner:
         self._needed_after_all()
         ordered = sorted(self._decisions, key=lambda n: (n.task.order, n.coords))
         found = [self._decisions[node] for node in ordered]
-        return found + list(self._unknown_elements())
-
-    def forget(self) -> None:
-        """Let go of the nodes. They hold each other, and would be there until Python looks for garbage."""
-        for state in self._machine.states.values():
-            state.links = ()
+        found += self._unknown_elements()
+        self._machine.take_apart()
+        return found
 
     def _drain(self) -> None:
         while self._events:

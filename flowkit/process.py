@@ -89,9 +89,7 @@ def _take_apart() -> None:
         kept: list[object] = [*session.plugins.manager.get_plugins(), *session.services.values()]
         done = [thing for thing in kept if type(thing).__module__.startswith(f"{BUILT_IN}.")]
         if runner is not None:
-            for state in runner.machine.states.values():
-                if state.links:
-                    state.links = ()
+            runner.machine.take_apart()
             for report in runner.report.nodes:
                 report.unit.report = None
             done += [runner.machine, runner.executor, runner]

@@ -136,9 +136,9 @@ def replaced(this: T, /, **changes: object) -> T:
     return made
 
 
-def fields(kind: type) -> tuple[str, ...]:
+def fields(kind: Any) -> tuple[str, ...]:
     """Return the names of the fields of a record, in order."""
-    shape: _Shape = kind.__record__  # type: ignore[attr-defined]  # record() puts it there
+    shape: _Shape = kind.__record__
     return shape.names
 
 
@@ -185,7 +185,7 @@ def _initializer(
 
     initialise.__name__ = "__init__"
     call = initialise.__qualname__ = f"{cls.__qualname__}.__init__"
-    initialise.__record__ = shape  # type: ignore[attr-defined]  # for _Signature, which looks whose it is
+    initialise.__dict__["__record__"] = shape  # for _Signature, which looks whose it is
     return initialise
 
 
@@ -252,11 +252,11 @@ def _values(self: Any) -> tuple[Any, ...]:
     return tuple([getattr(self, name) for name in self.__record__.names])
 
 
-def _eq(self: object, other: object) -> bool:
+def _eq(self: object, other: object) -> Any:
+    """Return whether they are equal; NotImplemented for another class, so that Python asks the other side."""
     if other.__class__ is not self.__class__:
-        return NotImplemented  # type: ignore[no-any-return]  # so that Python asks the other side
-    equal: bool = _values(self) == _values(other)
-    return equal
+        return NotImplemented
+    return _values(self) == _values(other)
 
 
 def _hash(self: object) -> int:

@@ -401,10 +401,7 @@ class Session:
             task.wants = wants.get(task)
         info = self._info(graph, values, params)
         self.plugins.all("flowkit_plan_started", run=info)
-        planner = Planner(info, self.plugins, self.services.get(Before))
-        decisions = planner.decide()
-        planner.forget()
-        return decisions
+        return Planner(info, self.plugins, self.services.get(Before)).decide()
 
     def execute(
         self,

@@ -100,6 +100,12 @@ class Books:
         state = self.states[node.task]
         return [(link.edge, self._ups(link, node)) for link in state.links]
 
+    def take_apart(self) -> None:
+        """Let the tasks go of each other: nobody asks any more. Else they are there until Python looks for garbage."""
+        for state in self.states.values():
+            if state.links:
+                state.links = ()
+
     def element_sources(self, node: Node) -> list[tuple[Node, int]]:
         """Return, for each axis, the node whose list the element comes from, and its position there.
 

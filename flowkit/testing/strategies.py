@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ Strategy = st.SearchStrategy[Any]
 FEW = 1000
 #: Days around a default, or around a leap day, that dates are drawn from: two may be the ends of a list of days.
 DAYS = 100
-_LEAP_DAY = datetime(2024, 2, 29)  # noqa: DTZ001 - naive, as what is drawn without a default
+_LEAP_DAY = date(2024, 2, 29)
 
 
 def of_type(annotation: object) -> Strategy:
@@ -62,7 +62,8 @@ def near(annotation: object, about: date) -> Strategy:
     if annotation is timedelta:
         return st.integers(-DAYS, DAYS).map(lambda days: timedelta(days=days))
     if annotation is datetime:
-        return st.integers(-DAYS * 86400, DAYS * 86400).map(lambda seconds: _moved(about, timedelta(seconds=seconds)))
+        moment = about if isinstance(about, datetime) else datetime.combine(about, time())
+        return st.integers(-DAYS * 86400, DAYS * 86400).map(lambda seconds: _moved(moment, timedelta(seconds=seconds)))
     day = about.date() if isinstance(about, datetime) else about
     return st.integers(-DAYS, DAYS).map(lambda days: _moved(day, timedelta(days=days)))
 

@@ -88,7 +88,7 @@ def test_what_is_on_disk_is_fetched_though_nothing_more_can_be_stored(flow, monk
     assert run["first"][:1] == ["a"]
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks at /proc")
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="which files are open, only Linux's /proc tells")
 def test_a_value_that_is_fetched_after_the_run_leaves_nothing_open(flow):
     flow.write("@task\ndef a(): return [1, 2]")
     flow.run()
