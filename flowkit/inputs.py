@@ -10,7 +10,7 @@ from typing import Any
 from flowkit.annotations import Accepts
 from flowkit.elements import elements_of
 from flowkit.graph import Axis, BoundTask, Edge, Element
-from flowkit.outcomes import Failure, Outcome, Skipped, Success
+from flowkit.outcomes import Failure, Skipped, Success
 from flowkit.records import record
 from flowkit.scheduler import Node, Scheduler
 from flowkit.scheduler.expansion import project
@@ -137,7 +137,7 @@ class Gatherer:
 
     def _single(self, edge: Edge, up: Node, missing: list[Node]) -> object:
         if not up.succeeded:
-            return self.outcome(up)
+            return outcome_of(up)
         value = self.value(up)
         if value is _NONE:
             missing.append(up)
@@ -150,7 +150,7 @@ class Gatherer:
         """Return a success as the argument receives it: the value, or the Success."""
         if accepts.value:
             return value
-        attempts, duration, cached = _facts(up)
+        attempts, duration, cached = facts_of(up)
         if type(value) is Handle:
             handle = value
             return Handle(lambda: Success(handle.get(), attempts, duration, cached))
@@ -163,15 +163,6 @@ class Gatherer:
             items.append(self._single(edge, up, missing))
             kept.append(name)
         return Collected(items, kept)
-
-    def outcome(self, node: Node) -> Outcome[object]:
-        """Return the outcome of a node as others see it (its value, for a success, not fetched)."""
-        if node.succeeded:
-            value = self.value(node)
-            return Success(value.get() if type(value) is Handle else value, *_facts(node))
-        if node.state is FAILED:
-            return failure_of(node)
-        return Skipped(node.reason, tuple(failure_of(root) for root in node.roots))
 
     # Elements
 
@@ -365,12 +356,19 @@ def part_of(value: object, name: str, task: BoundTask) -> object:
     return value[name]  # type: ignore[index]  # the worker, or binding, checked what it is
 
 
-def _facts(node: Node) -> tuple[int, float, bool]:
+def facts_of(node: Node) -> tuple[int, float, bool]:
     """Return attempts, duration and whether it was reused, of a node that succeeded."""
     report = node.report
     if report is None:  # a given value
         return 0, 0.0, False
     return len(report.attempts), report.duration, report.word == "cached"
+
+
+def outcome_of(node: Node) -> Failure[object] | Skipped[object]:
+    """Return the outcome of a node that ended without a value, as others see it."""
+    if node.state is FAILED:
+        return failure_of(node)
+    return Skipped(node.reason, tuple(failure_of(root) for root in node.roots))
 
 
 def failure_of(node: Node) -> Failure[object]:

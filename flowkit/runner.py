@@ -7,7 +7,6 @@ it for time, signals and the outside. So events have one order, and hooks are se
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from flowkit.elements import NotAList
 from flowkit.executors import Executor
 from flowkit.executors.alarm import Alarm
 from flowkit.executors.coroutines import EventLoop
+from flowkit.grace import Grace
 from flowkit.graph import Axis, BoundResource, BoundTask, Graph
 from flowkit.hookspecs import Again, Kept
 from flowkit.inputs import Gatherer
@@ -56,9 +56,6 @@ from flowkit.tracebacks import as_text
 from flowkit.turns import Turns
 from flowkit.values import ValueMissing
 from flowkit.worker import Worker, abandoned
-
-#: Seconds that a call gets to stop after it was told to, before the run goes on without it.
-GRACE = 1.0
 
 _WORDS = {"error": "failed", "timeout": "timeout", "setup": "error", "lost": "error", "pickle": "error"}
 
@@ -106,7 +103,7 @@ class Runner:
         self._tries: dict[Node, list[Attempt]] = {}
         self._reasons: dict[Node, str] = {}
         self._running: dict[Node, Attempt] = {}
-        self._grace: list[tuple[float, int, Attempt]] = []
+        self._grace = Grace()
         self._wake_at = float("inf")
         self._finished = False
         self._crash: BaseException | None = None
@@ -160,7 +157,7 @@ class Runner:
                 try:
                     self.executor.wait(self._patience())
                     self._turns.catch_up()
-                    if self._clock.now() >= self._wake_at or self._grace:
+                    if self._clock.now() >= min(self._wake_at, self._grace.until):
                         self.tick()
                 except KeyboardInterrupt as error:
                     pressed = error
@@ -217,11 +214,23 @@ class Runner:
         with self._turns:
             try:
                 self._events.append(event)
-                starting = self._begin(event) if type(event) is RunStarted else self._drain()
-                for attempt in starting:
-                    self.executor.submit(attempt)
+                self._submit(self._begin(event) if type(event) is RunStarted else self._drain())
             except BaseException as error:
                 self._crashed(error)
+
+    def _submit(self, starting: Sequence[Attempt]) -> None:
+        """Have attempts run."""
+        for place, attempt in enumerate(starting):
+            try:
+                self.executor.submit(attempt)
+            except BaseException:
+                self._never_called(starting[place:])
+                raise
+
+    def _never_called(self, attempts: Sequence[Attempt]) -> None:
+        """Nobody will call these, so nobody may wait for their end."""
+        for attempt in attempts:
+            self._running.pop(attempt.unit, None)
 
     def _begin(self, event: RunStarted) -> list[Attempt]:
         """Make the nodes, and take in what is known of them; return the attempts to run."""
@@ -239,7 +248,7 @@ class Runner:
 
     def _patience(self) -> float | None:
         """Return how long there is nothing to do but wait, in seconds; None means for good."""
-        until = min(self._wake_at, self._grace[0][0] if self._grace else self._wake_at)
+        until = min(self._wake_at, self._grace.until)
         return None if until == float("inf") else max(0.0, until - self._clock.now())
 
     def _crashed(self, error: BaseException) -> None:
@@ -251,7 +260,7 @@ class Runner:
         for attempt in list(self._running.values()):
             attempt.note = "cancel"
             self.executor.cancel(attempt)
-            self._allow_grace(attempt, now)
+            self._grace.allow(attempt, now)
         self.executor.wake()
 
     def _close(self) -> None:
@@ -276,8 +285,7 @@ class Runner:
                     else:
                         handlers[type(command)](command)
         except BaseException:
-            for attempt in starting:  # nobody will call these, so nobody may wait for their end
-                self._running.pop(attempt.unit, None)
+            self._never_called(starting)
             raise
         return starting
 
@@ -346,7 +354,7 @@ class Runner:
             return
         attempt.note = ("run" if command.reason else "timeout") if command.timeout else "cancel"
         self.executor.cancel(attempt)
-        self._allow_grace(attempt, self._clock.now())
+        self._grace.allow(attempt, self._clock.now())
         self.executor.wake()
 
     def _release(self, command: Release) -> None:
@@ -494,14 +502,10 @@ class Runner:
 
     # Calls that do not stop
 
-    def _allow_grace(self, attempt: Attempt, now: float) -> None:
-        heapq.heappush(self._grace, (now + GRACE, id(attempt), attempt))
-
     def _give_up(self, now: float) -> None:
         """Go on without the calls that did not stop in time."""
         with self._turns:
-            while self._grace and self._grace[0][0] <= now:
-                attempt = heapq.heappop(self._grace)[2]
+            for attempt in self._grace.over(now):
                 if self._running.get(attempt.unit) is not attempt or not self.executor.abandon(attempt):
                     continue
                 del self._running[attempt.unit]
@@ -511,7 +515,6 @@ class Runner:
                 try:
                     if self._crash is None:
                         self._took_end(abandoned(attempt, now))
-                    for started in self._drain():
-                        self.executor.submit(started)
+                    self._submit(self._drain())
                 except BaseException as error:
                     self._crashed(error)

@@ -14,13 +14,13 @@ from flowkit.errors import (
     listing,
 )
 from flowkit.graph import BoundTask
-from flowkit.inputs import part_of
-from flowkit.outcomes import Outcome, Skipped
+from flowkit.inputs import facts_of, outcome_of, part_of
+from flowkit.outcomes import Outcome, Skipped, Success
 from flowkit.reports import RunReport
 from flowkit.runner import Runner
 from flowkit.scheduler import Node, State
 from flowkit.selection import Selection
-from flowkit.values import Collected, Handle
+from flowkit.values import Collected, Handle, ValueMissing
 
 
 class Run:
@@ -115,7 +115,10 @@ class Run:
                 f"the value of `{node.id}` was not kept: name it as a target, as in flowkit.run('flow.py::{node.id}')"
             )
         value = gatherer.value(node)
-        value = value.get() if type(value) is Handle else value
+        try:
+            value = value.get() if type(value) is Handle else value
+        except ValueMissing as error:
+            raise LookupError(f"the value of `{node.id}` cannot be had any more: {error.reason}") from error
         return value if part is None else part_of(value, part, node.task)
 
 
@@ -127,17 +130,23 @@ class _Outcomes(Mapping[str, Any]):
         self._tasks = [t for t in run._runner.machine.graph.tasks if t.given is None]
 
     def __getitem__(self, name: str) -> Any:
-        task, node, _ = self._run._find(name)
+        task, node, part = self._run._find(name)
         machine = self._run._runner.machine
         if node is not None:
-            return self._outcome(node)
+            return self._outcome(node, part)
         nodes = list(machine.nodes(task))
         if task.axes and not (len(nodes) == 1 and _is_whole(nodes[0])):
-            return {n.id[len(task.name) + 1 : -1]: self._outcome(n) for n in nodes}
-        return self._outcome(nodes[0]) if nodes else Skipped("not run")
+            return {n.id[len(task.name) + 1 : -1]: self._outcome(n, part) for n in nodes}
+        return self._outcome(nodes[0], part) if nodes else Skipped("not run")
 
-    def _outcome(self, node: Node) -> Outcome[Any]:
-        return self._run._runner.gatherer.outcome(node)
+    def _outcome(self, node: Node, part: str | None) -> Outcome[Any]:
+        if not node.succeeded:
+            return outcome_of(node)
+        facts = facts_of(node)
+        try:
+            return Success(self._run._value(node, part), *facts)
+        except LookupError as error:  # it was let go, or is gone from where it was stored
+            return _Forgotten(error, *facts)
 
     def __iter__(self) -> Iterator[str]:
         names = [t.name for t in self._tasks]
@@ -145,6 +154,24 @@ class _Outcomes(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._tasks)
+
+
+class _Forgotten(Success[Any]):
+    """A success whose value cannot be had any more: whoever asks for it is told why."""
+
+    __slots__ = ("_why",)
+
+    def __init__(self, why: LookupError, attempts: int, duration: float, cached: bool) -> None:
+        super().__init__(..., attempts, duration, cached)
+        object.__setattr__(self, "_why", why)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "value":
+            raise object.__getattribute__(self, "_why")
+        return object.__getattribute__(self, name)
+
+    def __repr__(self) -> str:
+        return f"Success(value=<not kept>, attempts={self.attempts}, duration={self.duration}, cached={self.cached})"
 
 
 def _is_whole(node: Node) -> bool:

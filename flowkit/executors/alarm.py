@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from flowkit.executors.starting import start
+
 
 class Alarm:
     """Calls ``tick`` when it is time.
@@ -28,8 +30,9 @@ class Alarm:
     def start(self) -> None:
         """Begin, if that has not happened."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="flowkit-alarm", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="flowkit-alarm", daemon=True)
+            start(thread, "deadlines")
+            self._thread = thread
 
     def changed(self) -> None:
         """Ask ``patience`` again."""

@@ -12,7 +12,8 @@ import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from flowkit.errors import Cancelled
+from flowkit.errors import Cancelled, FlowkitError
+from flowkit.executors.starting import start
 
 if TYPE_CHECKING:
     from flowkit.executors.interrupts import Interrupt
@@ -38,7 +39,12 @@ class EventLoop:
         from flowkit.executors.interrupts import waiting  # where the one who may stop it looks
 
         interrupt = waiting.get()
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._start(asyncio, interrupt))
+        try:
+            loop = self._start(asyncio, interrupt)
+        except FlowkitError:
+            coroutine.close()  # else Python complains that nobody awaited it
+            raise
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
         if interrupt is not None:
             interrupt.future = future
         try:
@@ -59,8 +65,12 @@ class EventLoop:
             if self._loop is None:
                 loop = asyncio.new_event_loop()
                 thread = threading.Thread(target=loop.run_forever, name="flowkit-loop", daemon=True)
-                with interrupt.quiet if interrupt is not None else contextlib.nullcontext():
-                    thread.start()
+                try:
+                    with interrupt.quiet if interrupt is not None else contextlib.nullcontext():
+                        start(thread, "coroutines")
+                except FlowkitError:
+                    loop.close()
+                    raise
                 self._loop, self._thread = loop, thread  # not before: whoever is stopped in between leaves none that does not run
             return self._loop
 

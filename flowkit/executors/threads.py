@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from queue import Empty, SimpleQueue
 
+from flowkit.errors import FlowkitError
 from flowkit.executors import Call, Done
 from flowkit.executors.interrupts import Interrupt
+from flowkit.executors.starting import start
 from flowkit.reports import Attempt
 
 
@@ -72,15 +74,21 @@ class ThreadExecutor:
         with self.counting:
             self.idle -= 1
             short = self.idle < 0
-        self.queue.put(attempt)
         if short and len(self._threads) < self.slots:
             self._spawn()
+        self.queue.put(attempt)
 
     def _spawn(self) -> None:
+        """Start a thread. Where the system has no more, those there are will do."""
+        thread = _Thread(self, self._count + 1)
+        try:
+            start(thread, "calls")
+        except FlowkitError:
+            if not self._threads:
+                raise
+            return
         self._count += 1
-        thread = _Thread(self, self._count)
         self._threads.append(thread)
-        thread.start()
 
     def wait(self, timeout: float | None) -> None:
         """See :class:`Executor`."""

@@ -106,8 +106,10 @@ class Writer:
         size = blob[1].size() if blob else 0
         record: _Record = _record_of((trace, last, blob, then, size))
         with self._lock:
-            if self._thread is None:
-                self._start()
+            if self._thread is None and not self._start():
+                if then is not None:
+                    then()
+                return
             while self._bytes + size > MOST_BYTES and self._bytes and not self.failure:
                 self._hurry = self._taken
                 self._work.notify()
@@ -147,11 +149,20 @@ class Writer:
             thread.join()
         return written
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Start the thread; False where the system has no more."""
         self._closing = False
         # A daemon: a process that forgets to close must still be able to end.
-        self._thread = threading.Thread(target=self._work_off, name="flowkit-cache", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._work_off, name="flowkit-cache", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not self.failure:
+                self.failure = str(error)
+                self._on_failure(self.failure)
+            return False
+        self._thread = thread
+        return True
 
     def _work_off(self) -> None:
         try:

@@ -124,8 +124,13 @@ class Journal:
     def start(self) -> None:
         """Begin to write."""
         # A daemon: a process that is told to end at once must be able to.
-        self._thread = threading.Thread(target=self._write_all, name="flowkit-history", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._write_all, name="flowkit-history", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._fail(HistoryError(f"no thread can be started to write it ({error})"))
+            return
+        self._thread = thread
 
     def wake(self, *, hurry: bool) -> None:
         """Have what is in the queue written: now, or with more that may come within the next moment."""

@@ -280,6 +280,23 @@ def test_provided_names_are_not_nodes_but_can_be_selected_and_asked_for(flow):
     assert run["split"] == (1, 2)
 
 
+def test_the_outcome_of_a_provided_name_holds_its_part(flow):
+    f = flow("""
+        @task(provides=["train", "test"])
+        def split(): return 1, 2
+        @task(each={"n": [1, 2]}, provides=["half", "double"])
+        def sizes(n: int): return {"half": n / 2, "double": n * 2}
+        @task(provides=["never"])
+        def broken(): raise ValueError("no")
+    """)
+    for _ in ("computed", "reused"):
+        run = f.run()
+        assert run.outcomes["train"].value == 1
+        assert run.outcomes["split"].value == (1, 2)
+        assert {name: outcome.value for name, outcome in run.outcomes["double"].items()} == {"1": 2, "2": 4}
+        assert isinstance(run.outcomes["never"], flowkit.Failure)
+
+
 def test_a_provided_name_that_is_also_a_tasks_is_a_duplicate(flow):
     text = flow("""
         @task(provides=["train", "test"])

@@ -2,6 +2,7 @@
 
 import time
 import asyncio
+import shutil
 import signal
 import subprocess
 import sys
@@ -174,6 +175,30 @@ def test_a_value_of_a_task_that_was_only_needed_says_how_to_keep_it_or_is_there(
         assert run["raw"] == [1]
     except LookupError as error:
         assert "m.py" in str(error) or "raw" in str(error)
+
+
+def test_the_outcome_of_a_task_whose_value_was_not_kept_says_so_when_it_is_asked_for(flow):
+    run = flow(FLOW).run("::clean", no_cache=True)
+    outcome = run.outcomes["raw"]
+    assert isinstance(outcome, flowkit.Success)
+    assert outcome.attempts == 1
+    assert "not kept" in repr(outcome)
+    with pytest.raises(LookupError, match="was not kept: name it as a target"):
+        outcome.value  # noqa: B018  # that is what is tested
+
+
+def test_a_stored_value_that_is_gone_by_now_is_a_lookup_error(flow, project):
+    f = flow("""
+        @task
+        def large(): return list(range(10_000))
+    """)
+    f.run()
+    run = f.run()
+    assert run.report.counts == {"cached": 1}
+    shutil.rmtree(project.root / ".flowkit")
+    with pytest.raises(LookupError, match="the value of `large` cannot be had any more"):
+        run["large"]
+    assert "not kept" in repr(run.outcomes["large"])
 
 
 def test_a_run_is_shown_with_id_and_counts(flow):
