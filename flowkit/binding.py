@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Mapping, Sequence
+from types import UnionType
+from typing import Any
 
 from flowkit.annotations import MISSING, Wants, cannot_fit, evaluated, read
 from flowkit.annotations import text as shown
@@ -24,6 +26,7 @@ from flowkit.options import (
 )
 from flowkit.parameters import Parameter
 from flowkit.resources import PYTEST_SCOPES, SCOPES
+from flowkit.tasks import Task
 from flowkit.values import Collected
 
 
@@ -49,18 +52,33 @@ class Binder(Lookup):
             )
             return
         known.users.append(key)
+        declared = Parameter(name, annotation, argument.default, by, declaration.where, known.users)
         if known.iterated:  # an ``each`` only guessed at it
-            users = known.users
-            self.parameters[name] = Parameter(name, annotation, argument.default, by, declaration.where, users)
-            return
-        if known.annotation == annotation and same(known.default, argument.default):
-            return
-        raise ParameterError(
-            f"parameter {name!r} is declared in two ways",
-            known=f"{known.asked_by} ({known.where}): {as_written(known.annotation, known.default)}\n"
-            f"{by} ({declaration.where}): {as_written(annotation, argument.default)}",
-            remedy="Give both the same annotation and the same default.",
-        )
+            if not fits_elements(annotation, known.annotation):
+                raise in_two_ways(known, declared)
+            self.parameters[name] = declared
+        elif known.annotation != annotation or not same(known.default, argument.default):
+            raise in_two_ways(known, declared)
+
+    def _iterated(self, element: object, name: str, bound: BoundTask) -> BoundTask:
+        """Map over a parameter: it is a list of what the arguments that take its elements are (ruling C1)."""
+        inner: Any = element
+        by = f"each of task {bound.name!r}"
+        declared = Parameter(name, list[inner], MISSING, by, bound.where, [bound.key], iterated=True)
+        known = self.parameters.get(name)
+        if known is None or (known.iterated and known.annotation == list[Any]):
+            declared.users = [*(known.users if known is not None else ()), bound.key]
+            self.parameters[name] = declared
+        elif not fits_elements(known.annotation, declared.annotation, alike=known.iterated):
+            raise in_two_ways(known, declared)
+        else:
+            known.users.append(bound.key)
+        given = self._givens.get(name)
+        if given is None:
+            given = self._givens[name] = given_value(f"{self.path}::{name}", name, self.flow, MISSING)
+            given.given = lambda path: self.parameters[name].value
+            given.parameters = {name: name}
+        return given
 
     # Resources
 
@@ -211,6 +229,43 @@ def given_type(declaration: Declaration) -> object:
         return inner[0] if inner else typing.Any
     return found
 
+
+def in_two_ways(known: Parameter, other: Parameter) -> ParameterError:
+    """Return the error for one parameter that is declared in two ways (ruling B10)."""
+    both = [f"{p.asked_by} ({p.where}): {as_written(p.annotation, p.default)}" for p in (known, other)]
+    return ParameterError(
+        f"parameter {known.name!r} is declared in two ways",
+        known="\n".join(both),
+        remedy="Give both the same annotation and the same default.",
+    )
+
+
+def fits_elements(annotation: object, listed: Any, *, alike: bool = False) -> bool:
+    """Whether what a parameter is declared as may hold the elements that an ``each`` over it wants.
+
+    Args:
+        annotation: Of the parameter.
+        listed: ``list[T]``, with what the elements are wanted as.
+        alike: The first is such a guess, too: then both have to say the same.
+    """
+    if listed == list[Any] or annotation == listed:
+        return True
+    if alike:
+        return False
+    held, origin = typing.get_args(annotation), typing.get_origin(annotation)
+    if not held or not isinstance(origin, type) or origin is UnionType or (origin is tuple and held[1:] != (...,)):
+        return True
+    return not cannot_fit(held[0] if held[1:] in ((), (...,)) else held[-1], listed.__args__[0])
+
+
+def providing(override: Declaration, original: Declaration | None) -> Declaration:
+    """Return a function that stands in for a task: it provides what that does, unless it says so itself."""
+    provides = original.options.get("provides") if original is not None else None
+    if not provides or "provides" in override.options or is_resource(override):
+        return override
+    return Task(override.function, {**override.options, "name": override.name, "provides": provides})
+
+
 def check_stand_in(given: BoundTask, original: BoundTask, value: object) -> None:
     """Refuse a value that cannot stand in for a task: for its elements if it is mapped, for the names it provides.
 
@@ -219,7 +274,7 @@ def check_stand_in(given: BoundTask, original: BoundTask, value: object) -> None
     """
     remedy = "Give what the task returns."
     if not given.elements:
-        wrong = _lacking(value, given.provides)
+        wrong = next(filter(None, (_lacking(value, names) for names in (given.provides, *given.owes.values()))), "")
     elif isinstance(value, Mapping):
         wrong = ""
     elif not isinstance(value, (list, tuple, Collected)):

@@ -146,14 +146,15 @@ class BoundTask:
         demands: Named capacities it takes while it runs, by amount; set by plugins.
         deadline: Seconds an attempt may take; set by a plugin.
         hard: Whether the deadline demands a kill.
+        owes: Task → the names it provides, for those that this one stands in for as a fallback.
         given: For a value that stands in for a task (override, literal list, parameter as a
             source): called with the element's index path, returns the value.
     """
 
     __slots__ = (
         "allow_failure", "axes", "constants", "deadline", "declaration", "demands", "edges", "elements", "fallback",
-        "flow", "given", "hard", "is_fallback", "key", "name", "options", "order", "parameters", "provides",
-        "resources", "tags", "trigger", "wants",
+        "flow", "given", "hard", "is_fallback", "key", "name", "options", "order", "owes", "parameters",
+        "provides", "resources", "tags", "trigger", "wants",
     )  # fmt: skip
 
     def __init__(
@@ -179,6 +180,7 @@ class BoundTask:
         self.resources: Mapping[str, BoundResource] = NOTHING
         self.options: dict[str, object] = NOTHING
         self.demands: dict[str, int] = NOTHING
+        self.owes: Mapping[str, tuple[str, ...]] = NOTHING
         self.trigger: str | None = None
         self.fallback: BoundTask | None = None
         self.wants: Callable[[str], bool] | None = None

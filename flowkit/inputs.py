@@ -143,7 +143,10 @@ class Gatherer:
             missing.append(up)
             return None
         if edge.part is not None:
-            value = part_of(value, edge.part, up.task)
+            try:
+                value = part_of(value, edge.part, up.task)
+            except TypeError as error:
+                return Handle(_raiser(error))
         return self._received(edge.accepts, up, value)
 
     def _received(self, accepts: Accepts, up: Node, value: object) -> object:
@@ -347,13 +350,21 @@ def _raiser(error: Exception) -> Callable[[], object]:
 
 
 def part_of(value: object, name: str, task: BoundTask) -> object:
-    """Return the value that a task provides under a name, lazily where the whole is not at hand."""
+    """Return the value that a task provides under a name, lazily where the whole is not at hand.
+
+    Raises:
+        TypeError: It holds none. What a task gives was checked by the worker, or by binding; but a fallback's value may
+            have been stored before it stood in for a task that provides something.
+    """
     if type(value) is Handle:
         handle = value
         return Handle(lambda: part_of(handle.get(), name, task))
-    if isinstance(value, (tuple, list)):  # a list stands in for a tuple: it was written as JSON
-        return value[task.provides.index(name)]
-    return value[name]  # type: ignore[index]  # the worker, or binding, checked what it is
+    try:
+        if isinstance(value, (tuple, list)):  # a list stands in for a tuple: it was written as JSON
+            return value[task.provides.index(name)]
+        return value[name]  # type: ignore[index]  # tried, and caught
+    except (LookupError, TypeError) as error:
+        raise TypeError(f"what stands in for `{task.name}` holds no {name!r}") from error
 
 
 def facts_of(node: Node) -> tuple[int, float, bool]:

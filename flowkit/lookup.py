@@ -19,7 +19,7 @@ from flowkit.errors import (
     OptionError,
     UsageError,
 )
-from flowkit.graph import BoundFlow, BoundResource
+from flowkit.graph import BoundFlow, BoundResource, BoundTask
 from flowkit.hookspecs import Option
 from flowkit.options import (
     CORE_OPTIONS,
@@ -101,6 +101,7 @@ class Lookup:
         self._provided = [self._parts_of(layer) for layer in self.layers]
         self.flow = self._bind_flow(collected)
         self._defaults = self._merge_defaults()
+        self._givens: dict[str, BoundTask] = {}  #: parameters that are mapped over
 
     def _try(self, call: Callable[..., object], *arguments: object) -> None:
         """Call, and keep what is wrong for the end."""

@@ -9,12 +9,12 @@ one that it overrides.
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
-from types import FunctionType
+from collections.abc import Mapping, Sequence
+from types import FunctionType, GenericAlias
 from typing import Any
 
 from flowkit.annotations import MISSING, NOTHING, Wants, read
-from flowkit.binding import Binder, check_stand_in, given_value, inherited_elements
+from flowkit.binding import Binder, check_stand_in, given_value, inherited_elements, providing
 from flowkit.collector import CollectedFlow, is_resource
 from flowkit.declarations import (
     ASYNC_GENERATOR,
@@ -39,7 +39,6 @@ from flowkit.options import (
     flag_of,
     names_of,
 )
-from flowkit.parameters import Parameter
 from flowkit.scheduler.triggers import TRIGGERS
 from flowkit.tasks import Task
 
@@ -60,7 +59,6 @@ class Resolver(Binder):
         self.tasks: list[BoundTask] = []  #: in definition order
         self._entered: dict[int, dict[str, BoundTask]] = {i: {} for i in range(-1, len(self.layers))}
         self._order = first
-        self._givens: dict[str, BoundTask] = {}
         self._queue: list[tuple[BoundTask, Declaration, int]] = []
         self._tasks_by_name: dict[str, BoundTask] = {}  #: names that were found to be plain tasks, whoever asks
         self._says_more = any(name in self._defaults for name in ("allow_failure", "tags", "trigger"))
@@ -134,10 +132,10 @@ class Resolver(Binder):
         bound = self._entered[-1].get(name)
         if bound is not None:
             return bound
-        if override.declaration is not None:
-            return self._enter(-1, name, override.declaration, name)
         layer = next((i for i, layer in enumerate(self.layers) if name in layer.names), 0)
         original = self.layers[layer].names.get(name)
+        if override.declaration is not None:
+            return self._enter(-1, name, providing(override.declaration, original), name)
         if original is not None and not is_resource(original):
             given = given_value(f"{self.path}::{name}", name, self.flow, None)  # known once it is known whether it is mapped
             self._standing[given] = override
@@ -348,12 +346,11 @@ class Resolver(Binder):
         asked_from: tuple[int, str],
     ) -> None:
         written: Any = declaration.options.get("each") or {}
-        arguments = {argument.name: argument for argument in declaration.arguments()}
         elements: list[Element] = []
         for key, source in written.items():
             names = each[key.split(",")[0].strip()]
             try:
-                upstream, part = self._source(bound, declaration, arguments[names[0]], names, source, asked_from)
+                upstream, part = self._source(bound, declaration, names, source, asked_from)
             except UsageError as error:
                 self.errors.append(error)
                 continue
@@ -365,7 +362,6 @@ class Resolver(Binder):
         self,
         bound: BoundTask,
         declaration: Declaration,
-        argument: Argument,
         names: tuple[str, ...],
         source: object,
         asked_from: tuple[int, str],
@@ -381,7 +377,7 @@ class Resolver(Binder):
             return given_value(label, f"{bound.name}.{names[0]}", self.flow, source), None
         found = self.find(source, asked_from)
         if found is None or (found.override is not None and self._overrides_parameter(found, source)):
-            return self._iterated(declaration, argument, source, bound), None
+            return self._iterated(self._element_type(bound, declaration, names), source, bound), None
         if found.input or (found.declaration is not None and is_resource(found.declaration)):
             raise ResolutionError(
                 f"{where}: each over {source!r}, which is a resource",
@@ -389,25 +385,13 @@ class Resolver(Binder):
             )
         return self._found_task(found, source), found.part
 
-    def _iterated(self, declaration: Declaration, argument: Argument, name: str, bound: BoundTask) -> BoundTask:
-        """Map over a parameter: it is a list of what the argument is (ruling C1)."""
-        given = self._givens.get(name)
-        known = self.parameters.get(name)
-        if known is None:
-            wants = self._read(bound, declaration, argument)
-            inner: Any = typing.Any if wants.annotation is MISSING else wants.annotation
-            self.parameters[name] = Parameter(
-                name, list[inner], MISSING, f"each of task {bound.name!r}", bound.where, [bound.key], iterated=True
-            )
-        else:
-            known.users.append(bound.key)
-        if given is None:
-            parameter = self.parameters[name]
-            given = given_value(f"{self.path}::{name}", name, self.flow, MISSING)
-            given.given = lambda path: self.parameters[name].value
-            given.parameters = {name: parameter.name}
-            self._givens[name] = given
-        return given
+    def _element_type(self, bound: BoundTask, declaration: Declaration, names: Sequence[str]) -> object:
+        """Return what an element of a source is, by the annotations of the arguments that take it; Any if none says."""
+        hints = [self._read(bound, declaration, a).annotation for a in declaration.arguments() if a.name in names]
+        said = [typing.Any if hint is MISSING else hint for hint in hints]
+        if len(said) == 1:
+            return said[0]
+        return GenericAlias(tuple, tuple(said)) if any(hint is not typing.Any for hint in said) else typing.Any
 
     def _bind_needs(
         self, bound: BoundTask, declaration: Declaration, asked_from: tuple[int, str], edges: list[Edge]
@@ -423,6 +407,8 @@ class Resolver(Binder):
             found = self._must_be_task(fallback, "fallback", bound, asked_from)
             bound.fallback = self._found_task(found, fallback)
             bound.fallback.is_fallback = True
+            if bound.provides:
+                bound.fallback.owes = {**bound.fallback.owes, bound.name: bound.provides}
         if bound.trigger is not None and not edges and "trigger" in declaration.options:
             raise OptionError(
                 f"{where}: trigger={bound.trigger!r} on a task that has nothing above it",

@@ -21,6 +21,7 @@ from flowkit.errors import (
     a_kind,
 )
 from flowkit.executors.interrupts import Interrupt
+from flowkit.graph import BoundTask
 from flowkit.lifetimes import Await, Lifetimes, Live, SetupFailed
 from flowkit.reports import Attempt, current
 from flowkit.secrets import Mask
@@ -149,8 +150,8 @@ class Worker:
                 raise Cancelled
             if type(attempt.value) in _LAZY:
                 raise _not_a_result(attempt.value)
-            if task.provides:
-                _check_provided(attempt)
+            if task.provides or task.owes:
+                _check_provided(attempt.value, task)
         except BaseException as error:
             attempt.value = None
             self._failed(attempt, error)
@@ -263,13 +264,18 @@ def _not_a_result(value: object) -> TypeError:
     )
 
 
-def _check_provided(attempt: Attempt) -> None:
-    """Refuse a result that lacks a name the task provides."""
-    names = attempt.task.provides
-    value: Any = attempt.value
+def _check_provided(value: Any, task: BoundTask) -> None:
+    """Refuse a result that lacks a name that the task provides, or one that it stands in for."""
+    if task.provides:
+        _check_names(value, task.provides, "provides ")
+    for name, provides in task.owes.items():
+        _check_names(value, provides, f"stands in for `{name}`, which provides ")
+
+
+def _check_names(value: Any, names: Sequence[str], owing: str) -> None:
     if isinstance(value, tuple):
         if len(value) != len(names):
-            raise TypeError(f"provides {', '.join(names)}, but returned a tuple of {len(value)}")
+            raise TypeError(f"{owing}{', '.join(names)}, but returned a tuple of {len(value)}")
         return
     try:
         lacking = [name for name in names if name not in value]
@@ -277,9 +283,9 @@ def _check_provided(attempt: Attempt) -> None:
     except TypeError:
         lacking, known = [], False
     if not known or not hasattr(value, "keys"):
-        raise TypeError(f"provides {', '.join(names)}: return a tuple or a mapping, not {a_kind(value)}")
+        raise TypeError(f"{owing}{', '.join(names)}: return a tuple or a mapping, not {a_kind(value)}")
     if lacking:
-        raise TypeError(f"provides {', '.join(lacking)}, but the mapping it returned lacks that")
+        raise TypeError(f"{owing}{', '.join(lacking)}, but the mapping it returned lacks that")
 
 
 _short = reprlib.Repr()

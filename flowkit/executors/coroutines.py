@@ -44,14 +44,12 @@ class EventLoop:
         except FlowkitError:
             coroutine.close()  # else Python complains that nobody awaited it
             raise
-        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        future = asyncio.run_coroutine_threadsafe(_told_apart(coroutine, asyncio), loop)
         if interrupt is not None:
             interrupt.future = future
         try:
-            return future.result()
+            value, cancelled = future.result()
         except concurrent.futures.CancelledError:
-            raise Cancelled from None
-        except asyncio.CancelledError:
             raise Cancelled from None
         except Cancelled:
             future.cancel()
@@ -59,12 +57,15 @@ class EventLoop:
         finally:
             if interrupt is not None:
                 interrupt.future = None
+        if cancelled is not None:
+            raise cancelled
+        return value
 
     def _start(self, asyncio: Any, interrupt: Interrupt | None) -> Any:
         with self._lock:
             if self._loop is None:
                 loop = asyncio.new_event_loop()
-                thread = threading.Thread(target=loop.run_forever, name="flowkit-loop", daemon=True)
+                thread = threading.Thread(target=_run, args=(loop,), name="flowkit-loop", daemon=True)
                 try:
                     with interrupt.quiet if interrupt is not None else contextlib.nullcontext():
                         start(thread, "coroutines")
@@ -95,3 +96,21 @@ class EventLoop:
         thread.join(timeout=5)
         if not thread.is_alive():
             loop.close()
+
+
+async def _told_apart(coroutine: Coroutine[Any, Any, Any], asyncio: Any) -> tuple[Any, BaseException | None]:
+    """Return a coroutine's result, or the cancellation that it raised by itself: of ours nobody sees the result."""
+    try:
+        return await coroutine, None
+    except asyncio.CancelledError as error:
+        return None, error
+
+
+def _run(loop: Any) -> None:
+    """Run a loop until it is told to stop: a task that exits (``sys.exit()``) ends itself, not all others, too."""
+    while True:
+        try:
+            loop.run_forever()
+            return
+        except (SystemExit, KeyboardInterrupt):
+            pass  # whoever waits for that task gets it

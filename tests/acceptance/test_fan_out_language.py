@@ -886,3 +886,44 @@ def test_a_mapped_task_whose_source_was_skipped_did_not_run(flow):
         run["m"]
     assert isinstance(run.outcomes["m"], Skipped)
     assert "closed" in run.outcomes["m"].reason
+
+
+def test_several_arguments_unpacked_from_a_parameter_are_converted_each_by_its_own_annotation(flow):
+    f = flow("""
+        @task(each={"x,y": "pairs"})
+        def c(x: int, y: str): return y * x
+    """)
+    assert list(f.run(params={"pairs": [["2", "a"], (1, "b")]})["c"]) == ["aa", "b"]
+    assert "pairs" in f.refusal(params={"pairs": [[1]]})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("@task(each={'x': 'ps'})\ndef c(x: int): ...", "@task(each={'x': 'ps'})\ndef d(x: str): ..."),
+        ("@task(each={'x': 'ps'})\ndef c(x: int): ...", "@task\ndef d(ps: list[str] = ['7']): ..."),
+        ("@task\ndef d(ps: dict[str, str]): ...", "@task(each={'x': 'ps'})\ndef c(x: int): ..."),
+        ("@task\ndef d(ps: tuple[str, ...]): ...", "@task(each={'x': 'ps'})\ndef c(x: int): ..."),
+    ],
+)
+def test_a_parameter_whose_elements_are_wanted_otherwise_than_declared_is_an_error(flow, one, other):
+    for first, second in ((one, other), (other, one)):
+        text = flow(f"\n{first}\n{second}\n").refusal()
+        assert "parameter 'ps' is declared in two ways" in text
+        assert "m.py" in text
+
+
+@pytest.mark.parametrize(
+    "declared",
+    ["list[int]", "list[float]", "tuple[int, ...]", "set[int]", "dict[str, int]", "list", "int | list[int]", "tuple[str, int]", "object"],
+)
+def test_a_parameter_whose_elements_may_fit_is_taken(flow, declared):
+    f = flow(f"""
+        @task(each={{"x": "ps"}})
+        def c(x: int): return x
+        @task(each={{"x": "ps"}})
+        def e(x): return x
+        @task
+        def d(ps: {declared} = None): return 1
+    """)
+    assert f.words("::d") == {"d": "ran"}

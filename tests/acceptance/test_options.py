@@ -280,6 +280,63 @@ def test_provided_names_are_not_nodes_but_can_be_selected_and_asked_for(flow):
     assert run["split"] == (1, 2)
 
 
+@pytest.mark.parametrize("body", ["return 5, 6", "return {'train': 5, 'test': 6}"])
+def test_a_function_that_stands_in_for_a_task_provides_what_that_does(flow, project, body):
+    f = flow("""
+        @task(provides=["train", "test"])
+        def split(): return 1, 2
+        @task
+        def use(train): return train
+    """)
+    project.write("fakes.py", f"def split():\n    {body}\n")
+    done = project.flowkit("run", "m.py", "-O", "split=fakes.py::split")
+    assert done.exit_code == 0
+    assert f.run(override={"split": lambda: (5, 6)})["use"] == 5
+
+
+def test_a_function_that_stands_in_for_a_task_and_lacks_what_that_provides_fails(flow):
+    run = flow("""
+        @task(provides=["train", "test"])
+        def split(): return 1, 2
+        @task
+        def use(train): return train
+    """).run(override={"split": lambda: 5})
+    assert "provides train, test: return a tuple or a mapping, not an int" in str(run.outcomes["split"].error)
+    assert isinstance(run.outcomes["use"], flowkit.Skipped)
+
+
+@pytest.mark.parametrize("value", ["7", "(7,)", "{'train': 1}", "'xy'"])
+def test_a_fallback_that_lacks_what_the_task_provides_fails(flow, value):
+    f = flow(f"""
+        @task(provides=["train", "test"], fallback="spare")
+        def split(): raise ValueError("no")
+        @task
+        def spare(): return {value}
+        @task
+        def use(train): return train
+    """)
+    for _ in range(2):
+        run = f.run()
+        assert not run.ok
+        assert "stands in for `split`, which provides t" in str(run.outcomes["spare"].error)
+        assert isinstance(run.outcomes["use"], flowkit.Skipped)
+    assert "lacks" in f.refusal(override={"spare": {"train": 1}}) 
+
+
+def test_a_fallback_that_was_stored_before_it_had_to_provide_anything_fails_who_asks(flow):
+    source = """
+        @task({}fallback="spare")
+        def split(): raise ValueError("no")
+        @task
+        def spare(): return 7
+        @task
+        def use({}): return 1
+    """
+    flow(source.format("", "split")).run()
+    run = flow(source.format("provides=['train', 'test'], ", "train")).run()
+    assert "what stands in for `split` holds no 'train'" in str(run.outcomes["use"].error)
+
+
 def test_the_outcome_of_a_provided_name_holds_its_part(flow):
     f = flow("""
         @task(provides=["train", "test"])

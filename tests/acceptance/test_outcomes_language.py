@@ -362,6 +362,29 @@ def test_fail_is_final_and_not_retried(flow):
     assert f.run().outcomes["t"].attempts == 1
 
 
+@pytest.mark.parametrize("how", ["SystemExit(3)", "KeyboardInterrupt()", "asyncio.CancelledError()", "BaseException('b')"])
+@pytest.mark.parametrize("executor", ["inline", "threads"])
+@pytest.mark.parametrize("where", ["raise {}", "await asyncio.create_task(below())", "await asyncio.gather(below(), asyncio.sleep(0))"])
+def test_a_base_exception_of_an_async_task_fails_that_task_only(flow, how, executor, where):
+    run = flow(f"""
+        import asyncio
+        async def below(): raise {how}
+        @task
+        async def exits():
+            await asyncio.sleep(0)
+            {where.format(how)}
+        @task
+        async def other():
+            await asyncio.sleep(0.01)
+            return 1
+        @task
+        def handler(exits: Failure): return type(exits.error).__name__, exits.kind
+    """).run(executor=executor)
+    name = how.partition("(")[0].removeprefix("asyncio.")
+    assert run["handler"] == (name, "error")
+    assert run["other"] == 1
+
+
 @pytest.mark.parametrize("how", ["SystemExit(3)", "KeyboardInterrupt()", "GeneratorExit()", "BaseException('b')"])
 @pytest.mark.parametrize("executor", ["inline", "threads"])
 def test_a_base_exception_of_a_task_fails_that_task_only(flow, how, executor):
