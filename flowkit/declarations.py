@@ -59,11 +59,20 @@ def short_path(path: str) -> str:
     return path.removeprefix(here)
 
 
+def innermost(function: object) -> object:
+    """Return what a user wrote under further decorators; a function that says it wraps itself is the last."""
+    passed: list[object] = []
+    while (inner := getattr(function, "__wrapped__", None)) is not None:
+        passed.append(function)
+        if any(inner is one for one in passed):
+            break
+        function = inner
+    return function
+
+
 def code_of(function: Callable[..., object]) -> CodeType | None:
     """Return the code object of what a user wrote, looking through wrappers."""
-    seen: object = function
-    while hasattr(seen, "__wrapped__"):
-        seen = seen.__wrapped__
+    seen = innermost(function)
     code = getattr(seen, "__code__", None)
     if code is None:
         code = getattr(getattr(seen, "__func__", None), "__code__", None)
@@ -112,10 +121,7 @@ class Declaration:
     @property
     def namespace(self) -> Mapping[str, object]:
         """The globals in which annotations are evaluated."""
-        function: Any = self.function
-        while hasattr(function, "__wrapped__"):
-            function = function.__wrapped__
-        found: Mapping[str, object] = getattr(function, "__globals__", {})
+        found: Mapping[str, object] = getattr(innermost(self.function), "__globals__", {})
         return found
 
     @property
@@ -179,8 +185,12 @@ class Declaration:
     def _from_signature(self) -> tuple[Argument, ...]:
         import inspect  # only wrapped or unusual callables come here
 
+        try:
+            parameters = inspect.signature(self.function).parameters.values()
+        except (TypeError, ValueError) as error:
+            raise self._refuse(f"has arguments that cannot be read: {error}", "Put it on a function of your own.") from error
         found = []
-        for parameter in inspect.signature(self.function).parameters.values():
+        for parameter in parameters:
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise self._starred()
             if parameter.kind is parameter.POSITIONAL_ONLY:

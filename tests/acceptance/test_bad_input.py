@@ -478,3 +478,13 @@ def test_a_resource_of_the_name_of_the_only_task_is_told_once(flow, project):
         def a(): return 1
     """)
     assert "two definitions of 'a'" in refused(project, "run", "m.py")
+
+
+def test_a_function_that_says_it_wraps_itself_is_an_error(flow):
+    text = flow("""
+        def f(x: int = 1): return x
+        f.__wrapped__ = f
+        task(f)
+    """).refusal()
+    assert "task 'f' (m.py:" in text
+    assert "wrapper loop" in text

@@ -14,6 +14,7 @@ from types import FunctionType, GenericAlias, MappingProxyType, MethodType, Modu
 from typing import TYPE_CHECKING, Any
 
 from flowkit_plugins.cache.code.bytecode import closure
+from flowkit_plugins.cache.code.ownership import of_flowkit
 from flowkit_plugins.cache.code.trees import fold
 
 if TYPE_CHECKING:
@@ -191,8 +192,19 @@ def _pieces(value: Any) -> list[Any]:
     if isinstance(value, GenericAlias | UnionType):
         return [attribute(value, "__origin__"), *value.__args__]
     if isinstance(value, FunctionType):
-        return [*closure(value).values(), *value.__dict__.values()]
+        return [inner for _, inner in held(value)]
     return [*_attributes(value).values()]
+
+
+def held(function: FunctionType) -> list[tuple[str, Any]]:
+    """Return what a function holds, with the names: first what it wraps, then its closure and its attributes.
+
+    Not what flowkit noted of it: that holds the function.
+    """
+    attributes = {name: value for name, value in function.__dict__.items() if not of_flowkit(value)}
+    wrapped = attributes.pop("__wrapped__", None)
+    first = [] if wrapped is None else [("__wrapped__", wrapped)]
+    return [*first, *closure(function).items(), *attributes.items()]
 
 
 def _attributes(value: object) -> dict[str, Any]:

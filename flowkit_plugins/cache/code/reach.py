@@ -17,9 +17,8 @@ from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowkit_plugins.cache.code.bytecode import closure
 from flowkit_plugins.cache.code.classes import grow_class, grow_module, grow_unloaded
-from flowkit_plugins.cache.code.constants import Shape, attribute
+from flowkit_plugins.cache.code.constants import Shape, attribute, held
 from flowkit_plugins.cache.code.functions import grow_function
 from flowkit_plugins.cache.code.modules import Unloaded, from_package, holds, locate, parted
 from flowkit_plugins.cache.code.nodes import Constant, Growth, Node
@@ -62,6 +61,7 @@ class Reach:
         self._found: dict[tuple[int, tuple[str, ...]], _Found] = {}
         self._flowkits: dict[tuple[int, str], tuple[bool, dict[str, Any]]] = {}
         self._usual: dict[tuple[str, int], tuple[Mapping[str, str], dict[str, Any]]] = {}
+        self._holding: set[int] = set()
 
     def task(self, function: FunctionType) -> Node:
         """Return a grown node for a task's own function."""
@@ -290,15 +290,20 @@ class Reach:
 
     def _held(self, label: str, function: FunctionType) -> Iterator[tuple[str, Node]]:
         """Yield the user's code that a package's wrapper holds."""
-        held = [*closure(function).values(), *function.__dict__.values()]
-        wrapped = function.__dict__.get("__wrapped__", function)
+        if id(function) in self._holding:  # wrappers may hold each other
+            return
+        self._holding.add(id(function))
         shape = Shape(self, lambda _label, _node: None)
         seen = {id(function)}
-        for value in [wrapped, *held]:
-            if id(value) not in seen and shape.holds_code(value):
-                marked = label if len(seen) == 1 else f"{label}~{len(seen)}"
-                seen.add(id(value))
-                yield from self.targets(marked, value, (function, marked))
+        try:
+            for name, value in held(function):
+                if id(value) not in seen and shape.holds_code(value):
+                    marked = label if len(seen) == 1 else f"{label}~{len(seen)}"
+                    seen.add(id(value))
+                    # By its name there, as the label may grow without end along such wrappers.
+                    yield from self.targets(marked, value, (function, name))
+        finally:
+            self._holding.discard(id(function))
 
     def _node(self, subject: object, name: str) -> Node:
         key = (id(subject), "")

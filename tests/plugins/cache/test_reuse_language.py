@@ -86,6 +86,31 @@ def test_what_does_not_count_in_helpers(chain, old, new):
     assert chain.ran() == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "imported", "decorator"),
+    [
+        ("task", "from pydantic import validate_call", "validate_call"),
+        ("task", "from typing_extensions import deprecated", "deprecated('old')"),
+        ("task", "import click", "click.option('-n')"),
+        ("task", "import contextlib\n\n@contextlib.contextmanager\ndef timer(): yield", "timer()"),
+        ("task", "import contextlib\nclass Timer(contextlib.ContextDecorator):\n    def __enter__(self): ...\n    def __exit__(self, *a): ...", "Timer()"),
+        ("task", "import functools", "functools.lru_cache"),
+        ("resource", "import contextlib", "contextlib.contextmanager"),
+        ("resource", "import contextlib", "contextlib.asynccontextmanager"),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:old:DeprecationWarning")
+def test_a_decorator_of_somebody_elses_below_ours_is_looked_through(flow, kind, imported, decorator):
+    begin = "async def" if "async" in decorator else "def"
+    end = "yield" if kind == "resource" else "return"
+    flow.write(f"{imported}\n@{kind}\n@{decorator}\n{begin} under(x: int = 4): {end} x\n@task\ndef above(under): return str(type(under))\n")
+    flow.run()
+    assert flow.ran() == []
+    flow.edit(f"{end} x", f"{end} x + 1")
+    assert "above" in flow.ran() or "under" in flow.ran()
+    assert flow.ran() == []
+
+
 def test_a_comment_or_a_docstring_in_the_task_does_not_count(chain):
     chain.edit("def count(clean): return len(clean)", 'def count(clean):\n    """How many."""\n    # all\n    return len(clean)')
     assert chain.ran() == []
