@@ -36,6 +36,9 @@ class Run(Protocol):
     secret_key: bytes
     holds_secret: bool
 
+    def code(self, subject: object) -> str:
+        """Return what counts of the code of a class or function; nothing where that is not asked for."""
+
     def hex(self, value: object) -> str:
         """Return the digest of a part."""
 
@@ -47,6 +50,12 @@ class Run(Protocol):
 
 
 Tell: TypeAlias = Callable[[Run, Any], Any]
+
+
+def _named(run: Run, cls: type) -> str | tuple[str, str]:
+    """Return the name of a class, with its code where that counts."""
+    code = run.code(cls)
+    return (class_name(cls), code) if code else class_name(cls)
 
 
 # --- the standard library ---------------------------------------------------------------------
@@ -64,21 +73,21 @@ def tell_zone(value: Any) -> tuple[Any, ...]:
     return ("zone", value.key)
 
 
-def tell_pure_path(value: Any) -> tuple[Any, ...]:
+def tell_pure_path(run: Run, value: Any) -> tuple[Any, ...]:
     """A pure path is a name; no file stands behind it."""
-    return ("pure path", class_name(type(value)), str(value), getattr(value, "__dict__", None))
+    return ("pure path", _named(run, type(value)), str(value), getattr(value, "__dict__", None))
 
 
-def tell_enum(value: Any) -> tuple[Any, ...]:
+def tell_enum(run: Run, value: Any) -> tuple[Any, ...]:
     """The value counts beside the name: ``RED = 1`` edited to ``RED = 2`` is another content."""
-    return ("enum", class_name(type(value)), value.name, value.value)
+    return ("enum", _named(run, type(value)), value.name, value.value)
 
 
-def tell_exception(value: BaseException) -> tuple[Any, ...]:
+def tell_exception(run: Run, value: BaseException) -> tuple[Any, ...]:
     """Class, arguments and what was set on it; neither traceback nor cause."""
     # OSError keeps the file name out of args but puts it back for pickling.
     args = value.__reduce__()[1] if isinstance(value, OSError) else value.args
-    return ("exception", class_name(type(value)), args, vars(value))
+    return ("exception", _named(run, type(value)), args, vars(value))
 
 
 def tell_code(value: types.CodeType) -> tuple[Any, ...]:
@@ -106,7 +115,7 @@ def tell_pickle_buffer(value: Any) -> tuple[Any, ...]:
 # --- pydantic ---------------------------------------------------------------------------------
 
 
-def tell_model(value: Any) -> tuple[Any, ...]:
+def tell_model(run: Run, value: Any) -> tuple[Any, ...]:
     """Fields in the order of the class, extra and private values.
 
     Whether a field was given or defaulted does not count (ruling E6), nor do cached properties.
@@ -115,19 +124,19 @@ def tell_model(value: Any) -> tuple[Any, ...]:
     fields = [(name, held[name]) for name in type(value).model_fields if name in held]
     extra = getattr(value, "__pydantic_extra__", None)
     private = getattr(value, "__pydantic_private__", None)
-    return ("model", class_name(type(value)), fields, extra, private)
+    return ("model", _named(run, type(value)), fields, extra, private)
 
 
 # --- what needs to know of the run -----------------------------------------------------------
 
 
-def tell_class(_: Run, cls: type) -> str:
-    """Return the name of a class. What is in it counts through the code that uses it."""
-    return class_name(cls)
+def tell_class(run: Run, cls: type) -> str | tuple[str, str]:
+    """Return the name of a class, with its code where that counts."""
+    return _named(run, cls)
 
 
 def _tell_set(run: Run, value: set[Any] | frozenset[Any]) -> tuple[Any, ...]:
-    name = class_name(type(value))
+    name = _named(run, type(value))
     kinds = set(map(type, value))
     if len(kinds) == 1 and kinds <= {int, str, bytes}:
         return (name, "sorted", sorted(value))
@@ -149,9 +158,10 @@ def _tell_function(run: Run, value: types.FunctionType) -> tuple[Any, ...]:
         return head  # told by its name, so that it is the same on each version of Python
     cells = value.__closure__ or ()
     held = (code, value.__defaults__, value.__kwdefaults__)
+    reached = run.code(value)  # what it calls in turn
 
     def parts() -> str:
-        return run.hex((held, [_cell(cell) for cell in cells]))
+        return run.hex((held, [_cell(cell) for cell in cells], *([reached] if reached else ())))
 
     return (*head, run.once(value, parts))
 
@@ -184,7 +194,7 @@ def _tell_path(run: Run, value: pathlib.Path) -> tuple[Any, ...]:
     content = ("directory" if fact.is_directory else "file", fact.digest)
     # The flavour belongs to the machine, a class of one's own to the value.
     plain = type(value).__module__ in ("pathlib", "pathlib._local")
-    own = () if plain else (class_name(type(value)), getattr(value, "__dict__", None))
+    own = () if plain else (_named(run, type(value)), getattr(value, "__dict__", None))
     return ("path", name, *content, *own)
 
 
@@ -195,7 +205,7 @@ def _tell_secret(run: Run, value: Any) -> tuple[Any, ...]:
         secret = secret.encode("utf-8", "surrogatepass")
     elif not isinstance(secret, bytes):
         secret = run.hex(secret).encode()
-    name = class_name(type(value))
+    name = _named(run, type(value))
     return ("secret", name, hmac.digest(run.secret_key, secret, "sha256"))
 
 
@@ -222,10 +232,10 @@ def _asking(plain: Tell | None) -> Tell:
                 run.hook_error = error
                 raise
             if answer is not None:
-                return ("hook", class_name(type(value)), answer)
+                return ("hook", _named(run, type(value)), answer)
         own = getattr(type(value), "__flowkit_digest__", None)
         if own is not None:
-            return ("own", class_name(type(value)), own(value))
+            return ("own", _named(run, type(value)), own(value))
         return None if plain is None else plain(run, value)
 
     return tell
@@ -267,7 +277,7 @@ def _find(cls: type) -> Tell | None:
     if foreign is not None:
         plain: Tell | None = _plainly(foreign)
     elif _is_model(cls):
-        plain = _plainly(tell_model)
+        plain = tell_model
     else:
         plain = _find_in_stdlib(cls)
     known = library in _KNOWN_LIBRARIES or library in sys.stdlib_module_names
@@ -280,8 +290,8 @@ _KNOWN_LIBRARIES: Final = frozenset(("numpy", "pandas", "polars", "pyarrow", "py
 # Found by name, so that nobody pays for loading modules whose values they do not have. In order.
 _BASES: Final[tuple[tuple[str, str, Tell], ...]] = (
     ("pathlib", "Path", _tell_path),
-    ("pathlib", "PurePath", _plainly(tell_pure_path)),
-    ("enum", "Enum", _plainly(tell_enum)),
+    ("pathlib", "PurePath", tell_pure_path),
+    ("enum", "Enum", tell_enum),
 )
 _EXACT: Final[dict[tuple[str, str], Tell]] = {
     ("fractions", "Fraction"): _plainly(tell_fraction),
@@ -296,7 +306,7 @@ def _find_in_stdlib(cls: type) -> Tell | None:
     if issubclass(cls, (set, frozenset)) and _pickles_by_default(cls):
         return _tell_set_subclass
     if issubclass(cls, BaseException) and _pickles_by_default(cls):
-        return _plainly(tell_exception)
+        return tell_exception
     if cls.__module__ in ("builtins", "itertools") and hasattr(cls, "__next__"):
         return _refuse_iterator
     return _EXACT.get((cls.__module__, cls.__qualname__))

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowkit.digesters import TELL, Hook, learn, parts_of, tell_class
 from flowkit.filefacts import HEX_CHARACTERS, FileFact, FileMemo, FileMemory, digest_file
-from flowkit.frames import class_name
 from flowkit.records import record
 from flowkit.sinks import HeavilyShared, Sink, WatchfulSink
 
@@ -101,6 +100,7 @@ def digest_with_facts(
     root: str | os.PathLike[str] | None = None,
     secret_key: bytes | None = None,
     memo: FileMemo | None = None,
+    code: Callable[[Any], str] | None = None,
 ) -> Digest:
     """Return the digest of the content of ``value``, and the files and secrets met in it.
 
@@ -114,6 +114,8 @@ def digest_with_facts(
         secret_key: Key of the HMAC by which secrets enter the digest. Without one, digests of
             secrets are comparable within this process only.
         memo: Remembers digests of files.
+        code: Returns for a class or function of the user's what counts of its code, and ``""`` for
+            others: whoever receives an object can call its methods. Called once for each.
 
     Raises:
         Undigestible: The value, or something in it, cannot be told.
@@ -122,7 +124,7 @@ def digest_with_facts(
     if quick is not None:
         return Digest(quick)
     where = None if root is None else os.path.abspath(root)
-    run = _Run(hook, where, secret_key or _process_key, memo)
+    run = _Run(hook, where, secret_key or _process_key, memo, code)
     try:
         found = run.hex(value)
     except MemoryError:
@@ -171,7 +173,12 @@ class _Run:
     """One call of :func:`digest_with_facts`: its arguments, and what was met so far."""
 
     def __init__(
-        self, hook: Hook | None, root: str | None, secret_key: bytes, memo: FileMemo | None
+        self,
+        hook: Hook | None,
+        root: str | None,
+        secret_key: bytes,
+        memo: FileMemo | None,
+        code: Callable[[Any], str] | None,
     ) -> None:
         self.hook = hook
         self.hook_error: Exception | None = None
@@ -181,9 +188,20 @@ class _Run:
         self.files: dict[str, FileFact] = {}
         self._root = root
         self._memo = memo
+        self._code = code
+        self._codes: dict[int, tuple[object, str]] = {}
         self._open: list[int] = []
         self._returns = 0
         self._done: dict[int, tuple[object, Any]] = {}
+
+    def code(self, subject: object) -> str:
+        """Return what counts of the code of a class or function; nothing where that is not asked for."""
+        if self._code is None:
+            return ""
+        known = self._codes.get(id(subject))
+        if known is None:
+            known = self._codes[id(subject)] = (subject, self._code(subject))
+        return known[1]
 
     def hex(self, value: object) -> str:
         """Return the digest of ``value``, which may be part of a larger one."""
@@ -288,7 +306,7 @@ class _ByIdentity(pickle.Pickler):
         if tell is None:
             return None
         if tell is tell_class:
-            return ("class", class_name(obj))
+            return ("class", tell_class(self.run, obj))
         seen = self.seen.get(id(obj))
         if seen is not None:
             return ("again", seen[0])

@@ -53,7 +53,7 @@ def _secrets(value: object, seen: set[int]) -> Iterator[object]:
         inside = value
     elif hasattr(type(value), "model_fields") or hasattr(type(value), "__dataclass_fields__"):
         kind: Any = type(value)
-        fields = getattr(kind, "model_fields", None) or kind.__dataclass_fields__
+        fields = kind.model_fields if hasattr(kind, "model_fields") else kind.__dataclass_fields__
         inside = [getattr(value, name, None) for name in fields]
     for part in inside:
         yield from _secrets(part, seen)

@@ -11,6 +11,7 @@ flowkit's; of everything it reaches, all but comments, docstrings and layout.
 from __future__ import annotations
 
 import os
+import threading
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -99,7 +100,7 @@ class _Reached(NamedTuple):
 class Fingerprinter:
     """Computes fingerprints. Make one for each run: what it has seen, it does not look at again.
 
-    Not safe for use by several threads at once.
+    Several threads may use one.
 
     Args:
         user_roots: Folders whose code is the user's. Code outside the standard library and
@@ -121,6 +122,8 @@ class Fingerprinter:
         self._reach = Reach(Ownership(user_roots), self.memo, digest)
         # By identity, with the function itself, so that the identity stays taken.
         self._known: dict[int, tuple[object, Fingerprint]] = {}
+        self._codes: dict[int, tuple[object, str]] = {}
+        self._lock = threading.RLock()
         self._reached: dict[tuple[tuple[str, int], ...], _Reached] = {}
         self._parts: dict[int, Part] = {}
         self._files: dict[str, str] = {}
@@ -137,19 +140,37 @@ class Fingerprinter:
                 nor what it reaches.
 
         """
-        if stop is not None:
-            return self._compute(function, stop)
-        known = self._known.get(id(function))
-        if known is None:
-            known = self._known[id(function)] = (function, self._compute(function, None))
-        return known[1]
+        with self._lock:
+            if stop is not None:
+                return self._compute(function, stop)
+            known = self._known.get(id(function))
+            if known is None:
+                known = self._known[id(function)] = (function, self._compute(function, None))
+            return known[1]
 
     def plain(self, function: Callable[..., object]) -> str | None:
         """Return the fingerprint's hash alone, if the function takes nothing from outside; else None.
 
         Most tasks of a large flow are such, and what says more is asked for when one has changed.
         """
-        return plain_hash(self._reach, function) if isinstance(function, FunctionType) else None
+        with self._lock:
+            return plain_hash(self._reach, function) if isinstance(function, FunctionType) else None
+
+    def code(self, subject: object) -> str:
+        """Return a hash over a class's or function's code and all that it reaches; ``""`` if it is not the user's.
+
+        For what a task receives: it may call its methods, which its own code does not name.
+        """
+        if not self._reach.users(subject):
+            return ""
+        with self._lock:
+            known = self._codes.get(id(subject))
+            if known is None:
+                self._codes[id(subject)] = (subject, "")  # what leads back here has it
+                node = self._reach.code(subject)
+                reached = self._reach_from(node, (), None)
+                known = self._codes[id(subject)] = (subject, fold(_FORMAT, node.hash, reached.bound, reached.hex))
+            return known[1]
 
     def _compute(self, function: object, stop: Callable[[object], bool] | None) -> Fingerprint:
         if isinstance(function, FunctionType):

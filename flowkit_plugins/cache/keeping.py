@@ -61,6 +61,7 @@ class Keeping:
         self._hook = digest_hook
         self._environment = environment() if with_environment else ""
         self._memory = FileMemory()
+        self._code: Callable[[object], str] | None = None
         self._keys: dict[Node, tuple[str, dict[str, str]]] = {}
         self._rights = Rights(storage, clock)
         self._made: set[str] = set()
@@ -80,7 +81,12 @@ class Keeping:
 
     def _digest(self, value: object) -> Digest:
         return digest_with_facts(
-            value, hook=self._hook, root=self._root, secret_key=self._storage.secret, memo=self._memory
+            value,
+            hook=self._hook,
+            root=self._root,
+            secret_key=self._storage.secret,
+            memo=self._memory,
+            code=self._code,
         )
 
     @hookimpl

@@ -62,11 +62,10 @@ class Reuse(Keeping):
         self._storage.begin(run)
         self._continued.begin(run.id)
         self._memory = FileMemory(facts=self._storage.file_facts())
-        self.keys = Keys(
-            Fingerprinter(user_roots=[self._root], memo=self._storage.source_memo(), digest=self._constant),
-            self._digest,
-            self._environment,
-        )
+        memo = self._storage.source_memo()
+        fingerprinter = Fingerprinter(user_roots=[self._root], memo=memo, digest=self._constant)
+        self._code = fingerprinter.code
+        self.keys = Keys(fingerprinter, self._digest, self._environment)
         self._records.begin(run)
 
     @hookimpl(tryfirst=True)  # what it has to say belongs into everybody's report

@@ -70,6 +70,19 @@ class Reach:
         grow_function(self, node, function, task=True)
         return node
 
+    def users(self, subject: object) -> bool:
+        """Return whether a class or function is the user's."""
+        if isinstance(subject, FunctionType):
+            return self.ownership.function(subject)
+        return isinstance(subject, type) and self.ownership.class_(subject)
+
+    def code(self, subject: Any) -> Node:
+        """Return a grown node for a class or function of the user's that is at hand as a value."""
+        self.loaded("")
+        node = self._node(subject, subject.__qualname__)
+        self.grow(node)
+        return node
+
     def around(self, name: str, value: object) -> Node:
         """Return a grown node that says nothing itself and reaches the code in ``value``."""
         node = Node(name, value)

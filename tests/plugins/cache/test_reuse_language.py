@@ -86,6 +86,52 @@ def test_what_does_not_count_in_helpers(chain, old, new):
     assert chain.ran() == []
 
 
+CARRIED = {
+    "a dataclass's method": ("from dataclasses import dataclass\n@dataclass\nclass A:\n    x: int = 2\n    def f(self): return self.x * 1", "A()", "x.f()"),
+    "a plain class's method": ("class A:\n    def f(self): return 1", "A()", "x.f()"),
+    "a class attribute": ("class A:\n    k = 1", "A()", "x.k"),
+    "a property that calls a helper": ("def helper(): return 1\nclass A:\n    @property\n    def p(self): return helper()", "A()", "x.p"),
+    "what is inherited": ("class B:\n    def f(self): return 1\nclass A(B): ...", "A()", "x.f()"),
+    "a model": ("from pydantic import BaseModel\nclass A(BaseModel):\n    def f(self): return 1", "A()", "x.f()"),
+    "a list": ("class A(list):\n    def f(self): return 1", "A([3])", "x.f()"),
+    "a text": ("class A(str):\n    def f(self): return 1", "A('s')", "x.f()"),
+    "a set": ("class A(set):\n    def f(self): return 1", "A({3})", "x.f()"),
+    "a named tuple": ("class A(NamedTuple):\n    x: int = 2\n    def f(self): return 1", "A()", "x.f()"),
+    "an enum": ("import enum\nclass A(enum.Enum):\n    RED = 'red'\n    def f(self): return 1", "A.RED", "x.f()"),
+    "a number that is an enum": ("import enum\nclass A(enum.IntEnum):\n    RED = 2\n    def f(self): return 1", "A.RED", "x.f()"),
+    "an exception": ("class A(Exception):\n    def f(self): return 1", "A('e')", "x.f()"),
+    "a class": ("class A:\n    def f(): return 1", "A", "x.f()"),
+    "a function": ("def helper(): return 1\ndef f(): return helper()", "f", "x()"),
+    "in a list": ("class A:\n    def f(self): return 1", "[A()]", "x[0].f()"),
+    "in a dict": ("class A:\n    def f(self): return 1", "{'a': (A(),)}", "x['a'][0].f()"),
+    "in a cycle": ("class A:\n    def f(self): return 1\ndef make():\n    a = A()\n    a.me = a\n    return a", "make()", "x.me.f()"),
+    "with a digest of its own": ("class A:\n    def __flowkit_digest__(self): return 3\n    def f(self): return 1", "A()", "x.f()"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("defined", "made", "used"), CARRIED.values(), ids=CARRIED)
+@pytest.mark.parametrize("how", ["a value", "passed on", "a default", "a literal source"])
+def test_the_code_of_what_a_task_receives_counts(flow, defined, made, used, how):
+    flows = {
+        "a value": f"@task\ndef give(): return {made}\n@task\ndef use(give):\n    x = give\n    return {used}",
+        "passed on": f"@task\ndef make_it(): return {made}\n@task\ndef give(make_it): return make_it\n@task\ndef use(give):\n    x = give\n    return {used}",
+        "a default": f"@task\ndef use(give: Any = {made}):\n    x = give\n    return {used}",
+        "a literal source": f"@task(each={{'x': [{made}]}})\ndef use(x):\n    return {used}",
+    }
+    flow.write(f"{defined}\n{flows[how]}\n")
+    name = "use" if how != "a literal source" else flow.run().report.nodes[-1].node
+    before = flow.value(name)
+    assert flow.ran() == []
+    changed = defined.replace(" 1", " 5") if "* 1" not in defined else defined.replace("* 1", "* 5")
+    flow.edit(defined, changed)
+    after = flow.value(name)
+    assert after != before
+    assert after == flow.value(name, no_cache=True)
+    assert flow.ran() == []
+    flow.edit(changed, changed.replace("class A", "# a comment\nclass A"))
+    assert flow.ran() == []
+
+
 @pytest.mark.parametrize(
     ("kind", "imported", "decorator"),
     [
