@@ -35,8 +35,9 @@ class FileFact:
 
     ``digest`` is that of the content (of a directory: of the names and contents below it), or
     one of the words ``missing``, ``unreadable`` and ``special`` (a socket, a pipe, a device: never
-    opened). ``size``, ``mtime_ns`` and ``inode`` are those of the stat *before* reading; they are
-    0 where there was nothing to stat. Of a directory they are the total size, the newest time
+    opened). ``size``, ``mtime_ns``, ``inode`` and ``ctime_ns`` are those of the stat *before* reading;
+    they are 0 where there was nothing to stat. The last tells a file that another one of the same
+    size and time took the place of (``cp -p``, ``rsync -t``, an archive's). Of a directory they are the total size, the newest time
     below it, and its own inode: to be told, not to be relied upon.
     """
 
@@ -46,6 +47,7 @@ class FileFact:
     mtime_ns: int = 0
     inode: int = 0
     is_directory: bool = False
+    ctime_ns: int = 0
 
     def surely_holds(self, *, recorded_ns: int) -> bool:
         """Return whether one stat proves that the file still holds what it did.
@@ -62,8 +64,12 @@ class FileFact:
             found = os.stat(self.path)
         except (OSError, ValueError):
             return self.digest == MISSING
-        same = (self.size, self.mtime_ns, self.inode)
-        return same == (found.st_size, found.st_mtime_ns, found.st_ino)
+        return self.is_of(found)
+
+    def is_of(self, found: os.stat_result) -> bool:
+        """Return whether a stat shows the state of the file that this was established in."""
+        state = (self.size, self.mtime_ns, self.inode, self.ctime_ns)
+        return state == (found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns)
 
 
 def is_racy(mtime_ns: int, recorded_ns: int) -> bool:
@@ -74,7 +80,7 @@ def is_racy(mtime_ns: int, recorded_ns: int) -> bool:
 class FileMemo(Protocol):
     """Remembers digests of files, so that an unchanged one is not read again."""
 
-    def recall(self, path: str, size: int, mtime_ns: int, inode: int) -> str | None:
+    def recall(self, path: str, found: os.stat_result) -> str | None:
         """Return the digest recorded for exactly this state of the file, if it can be trusted."""
 
     def record(self, fact: FileFact) -> None:
@@ -92,12 +98,10 @@ class FileMemory:
     facts: dict[str, FileFact] = field(factory=dict)
     now_ns: Callable[[], int] = time.time_ns
 
-    def recall(self, path: str, size: int, mtime_ns: int, inode: int) -> str | None:
-        """Return the recorded digest if size, time and inode are what they were."""
+    def recall(self, path: str, found: os.stat_result) -> str | None:
+        """Return the recorded digest if size, times and inode are what they were."""
         fact = self.facts.get(path)
-        if fact is None or (fact.size, fact.mtime_ns, fact.inode) != (size, mtime_ns, inode):
-            return None
-        return fact.digest
+        return fact.digest if fact is not None and fact.is_of(found) else None
 
     def record(self, fact: FileFact) -> None:
         """Remember ``fact`` unless the file is too young to be told apart by its time."""
@@ -124,14 +128,19 @@ def _look(path: str, memo: FileMemo | None, inside: tuple[tuple[int, int], ...])
         if (found.st_dev, found.st_ino) in inside:
             return FileFact(path, LOOP, is_directory=True)
         return _look_at_tree(path, found, memo, (*inside, (found.st_dev, found.st_ino)))
-    return FileFact(path, SPECIAL, found.st_size, found.st_mtime_ns, found.st_ino)
+    return _of(path, SPECIAL, found)
+
+
+def _of(path: str, digest: str, found: os.stat_result) -> FileFact:
+    state = (found.st_size, found.st_mtime_ns, found.st_ino)
+    return FileFact(path, digest, *state, ctime_ns=found.st_ctime_ns)
 
 
 def _look_at_file(path: str, found: os.stat_result, memo: FileMemo | None) -> FileFact:
     if memo is not None:
-        known = memo.recall(path, found.st_size, found.st_mtime_ns, found.st_ino)
+        known = memo.recall(path, found)
         if known is not None:
-            return FileFact(path, known, found.st_size, found.st_mtime_ns, found.st_ino)
+            return _of(path, known, found)
     try:
         with open(path, "rb") as file:
             # Of the open file, before the first byte: a later write then shows as a later time.
@@ -140,8 +149,8 @@ def _look_at_file(path: str, found: os.stat_result, memo: FileMemo | None) -> Fi
     except FileNotFoundError:
         return FileFact(path, MISSING)
     except OSError:
-        return FileFact(path, UNREADABLE, found.st_size, found.st_mtime_ns, found.st_ino)
-    fact = FileFact(path, content, found.st_size, found.st_mtime_ns, found.st_ino)
+        return _of(path, UNREADABLE, found)
+    fact = _of(path, content, found)
     if memo is not None:
         memo.record(fact)
     return fact

@@ -136,7 +136,12 @@ class Shape:
             return fold("partial", *self._items(given, label))
         if isinstance(value, GenericAlias | UnionType) or attribute(value, "__origin__"):
             parts = [("of", attribute(value, "__origin__")), ("args", value.__args__)]
+            if said := attribute(value, "__metadata__"):  # Annotated: validators may be among it
+                parts.append(("metadata", said))
             return fold("alias", *self._items(parts, label))
+        if cls.__qualname__ == "TypeAdapter" and cls.__module__.startswith("pydantic."):
+            # What pydantic makes of the type bears the addresses of its classes.
+            return fold("adapter", *self._items([("type", attribute(value, "_type"))], label))
         if attribute(value, "__wrapped__"):
             return fold("code", *self._follow(value, label))
         return self._instance(value, label)
@@ -149,6 +154,8 @@ class Shape:
     def _sight(self, value: object) -> str:
         """Return what is seen of a value without going into it."""
         named = str(attribute(value, "__qualname__") or value.__class__.__qualname__)
+        if isinstance(value, PurePath):  # whose attributes are made as they are asked for
+            return fold(named, str(value))
         inner = [value, *(value if isinstance(value, tuple) else ()), *_attributes(value).values()]
         return fold(named, *[self._leaf(item) for item in inner if is_scalar(item)])
 

@@ -1,5 +1,6 @@
 """Reuse as the language says it (section 8) and rulings D, E and P decide it: sentence by sentence."""
 
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -84,6 +85,52 @@ def test_a_reused_value_is_the_value(chain):
 def test_what_does_not_count_in_helpers(chain, old, new):
     chain.edit(old, new, "helpers.py")
     assert chain.ran() == []
+
+
+@pytest.mark.parametrize(
+    ("defined", "old", "new"),
+    [
+        ("def helper(x): return x + 1\nI = Annotated[int, AfterValidator(helper)]", "x + 1", "x + 2"),
+        ("I = Annotated[int, AfterValidator(lambda x: x + 1)]", "x + 1", "x + 2"),
+        ("LEAST = 1\ndef helper(x): return x + LEAST\nI = Annotated[int, AfterValidator(helper)]", "LEAST = 1", "LEAST = 2"),
+        ("I = Annotated[int, Field(multiple_of=1)]", "multiple_of=1", "multiple_of=2"),
+    ],
+)
+@pytest.mark.parametrize("used", ["class D(BaseModel):\n    a: I\n@task\ndef t(): return D(a=2).a", "@task\ndef t(): return TypeAdapter(I).validate_python(2)",
+                                  "TA = TypeAdapter(list[I])\n@task\ndef t(): return TA.validate_python([2])"])  # fmt: skip
+def test_a_validator_in_an_alias_counts(flow, defined, old, new, used):
+    flow.write(f"from pydantic import AfterValidator, BaseModel, Field, TypeAdapter\n{defined}\n{used}\n")
+    flow.run()
+    assert flow.ran() == []
+    flow.edit(old, new)
+    assert flow.ran() == ["t"]
+
+
+@pytest.mark.parametrize(
+    "constant",
+    [
+        "{Path('a'), Path('b'), Path('c'), Path('d')}",
+        "frozenset({PurePath('a'), PurePath('b/c'), PurePath('d')})",
+        "TypeAdapter(list[E])",
+        "TypeAdapter(E)",
+    ],
+)
+def test_a_constant_is_the_same_in_every_process(flow, project, constant):
+    flow.write(f"from pathlib import PurePath\nfrom pydantic import BaseModel, TypeAdapter\nclass E(BaseModel):\n    x: int = 5\nX = {constant}\n"
+               "def helper(): return str(type(X))\n@task\ndef t(): return helper()\n")  # fmt: skip
+    for seed in ("1", "2", "3"):
+        done = project.flowkit("run", "m.py", "-v", env={"PYTHONHASHSEED": seed})
+        assert ("no record" if seed == "1" else "CACHED") in done.out
+
+
+def test_a_file_that_another_of_its_size_and_time_took_the_place_of_is_read_again(flow):
+    flow.write("@task\ndef t(source: Path = Path('data.txt')): return source.read_text()")
+    data = flow.root / "data.txt"
+    for text in ("one", "two"):
+        data.write_text(text)
+        os.utime(data, (1_000_000_000, 1_000_000_000))
+        assert flow.value("t") == text
+        assert flow.ran() == []
 
 
 CARRIED = {
