@@ -11,6 +11,7 @@ from flowkit_plugins.cache.code.functions import add_code
 from flowkit_plugins.cache.code.modules import Unloaded
 from flowkit_plugins.cache.code.nodes import Growth
 from flowkit_plugins.cache.code.source import namespace
+from flowkit_plugins.cache.code.trees import fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from flowkit_plugins.cache.code.reach import Reach
 
 _SPOKEN_FOR = frozenset({"__annotations__", "__match_args__"})
+_PLAIN = (list, tuple, dict, set, frozenset)
 # Where the usual descriptors keep their function: ``cached_property``, pydantic's validators, …
 _HOLDS = ("func", "fget", "wrapped", "__wrapped__")
 
@@ -42,6 +44,7 @@ def grow_class(reach: Reach, node: Node, cls: type) -> None:
         node.line = syntax.line
         for name in syntax.names:
             reach.add_name(growth, tuple(name.split(".")), names, node.file)
+        texts += _values(reach, growth, cls)
     for base in (*cls.__bases__, type(cls)):
         reach.add_value(growth, base.__qualname__, base, (cls, base.__qualname__))
     for function in own:
@@ -89,6 +92,15 @@ def _made(reach: Reach, growth: Growth, cls: type) -> list[str]:
         if name in _SPOKEN_FOR or plain:
             texts += [name, shape.text(value, name)]
     return texts
+
+
+def _values(reach: Reach, growth: Growth, cls: type) -> Iterator[str]:
+    """Yield what a class's attributes hold, if that is plain: others may have written it (``A.k = 1``, a registry)."""
+    shape = Shape(reach, growth.edge)
+    for name, value in vars(cls).items():
+        spoken_for = name.startswith("_") and name.endswith("_")  # of Python's own, and of ``enum``
+        if not spoken_for and (is_scalar(value) or isinstance(value, _PLAIN)):
+            yield fold("attribute", name, shape.text(value, name))
 
 
 def _belongs(function: FunctionType, cls: type) -> bool:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 #: Raised whenever the text written for some tree changes: memos of another number are dropped.
-WALKER = 1
+WALKER = 2
 
 _Fields: TypeAlias = "dict[type, tuple[str, ...]]"
 
@@ -141,6 +141,9 @@ def _open(node: Any, cls: type, table: _Fields) -> tuple[str, list[Any]]:
     if cls is ast.JoinedStr:
         parts = list(_merged(node.values))
         return f"JoinedStr {len(parts)}", parts
+    if cls is ast.AnnAssign and table is LOOSE and node.simple and node.value is not None:
+        # ``x: int = 1`` in a function evaluates no hint: it is ``x = 1``.
+        return "Assign targets*1 value", [node.target, node.value]
     head = cls.__name__
     inner: list[Any] = []
     fields = table.get(cls)
@@ -161,8 +164,7 @@ def _open(node: Any, cls: type, table: _Fields) -> tuple[str, list[Any]]:
         elif name == "format_spec" and not node.format_spec.values:
             continue
         elif cls is ast.AnnAssign and name == "annotation" and table is LOOSE and node.simple:
-            # ``x: int = 1`` in a function evaluates no hint.
-            continue
+            continue  # likewise
         else:
             head += f" {name}"
             inner.append(value)

@@ -133,6 +133,33 @@ def test_a_file_that_another_of_its_size_and_time_took_the_place_of_is_read_agai
         assert flow.ran() == []
 
 
+REGISTRIES = {
+    "a registry that a decorator fills": ("class A:\n    H = {}\n    @classmethod\n    def reg(cls, f): cls.H[f.__name__] = f; return f\n@A.reg\ndef one(): return 1", "A.H['one']()"),
+    "a registry of subclasses": ("class P:\n    subs = []\n    def __init_subclass__(cls): P.subs.append(cls)\nclass B(P):\n    k = 1", "P.subs[0].k"),
+    "an attribute set later": ("class A: ...\nA.k = 1", "A.k"),
+    "a table written later": ("class A:\n    TABLE = {}\nA.TABLE['n'] = 1", "A.TABLE['n']"),
+    "a class out of a function": ("def make(n):\n    class A:\n        x = n\n    return A\nA = make(1)", "A.x"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("defined", "used"), REGISTRIES.values(), ids=REGISTRIES)
+def test_what_was_written_into_a_class_counts(flow, defined, used):
+    flow.write(f"{defined}\n@task\ndef t(): return {used}\n")
+    assert flow.value("t") == 1
+    assert flow.ran() == []
+    text = flow.project.read("m.py")
+    flow.project.write("m.py", "2".join(text.rsplit("1", 1)))
+    assert flow.value("t") == 2
+    assert flow.ran() == []
+
+
+def test_a_hint_of_a_local_name_does_not_count(flow):
+    flow.write("@task\ndef t():\n    r = 1\n    return r\n")
+    flow.run()
+    flow.edit("r = 1", "r: int = 1")
+    assert flow.ran() == []
+
+
 CARRIED = {
     "a dataclass's method": ("from dataclasses import dataclass\n@dataclass\nclass A:\n    x: int = 2\n    def f(self): return self.x * 1", "A()", "x.f()"),
     "a plain class's method": ("class A:\n    def f(self): return 1", "A()", "x.f()"),
