@@ -160,6 +160,12 @@ class _Unknown:
 
 
 def _evaluate(text: str, namespace: Mapping[str, object]) -> tuple[object, str | None]:
+    """Return an annotation as an object, and what was wrong with it; in quotes under the import from ``__future__``, it is text twice."""
+    found, problem = _evaluate_once(text, namespace)
+    return _evaluate(found, namespace) if isinstance(found, str) else (found, problem)
+
+
+def _evaluate_once(text: str, namespace: Mapping[str, object]) -> tuple[object, str | None]:
     try:
         return eval(text, dict(namespace)), None  # noqa: S307 - the user's own annotation, in their module
     except Exception as error:

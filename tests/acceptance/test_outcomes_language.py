@@ -608,3 +608,21 @@ def test_outcomes_can_be_compared_and_shown():
     assert Success(1) == Success(1)
     assert "no" in repr(Skipped("no"))
     assert isinstance(Success(1), flowkit.Outcome)
+
+
+@pytest.mark.parametrize("annotation", ['"Failure"', "'Failure[ValueError]'", '"Annotated[Failure, 3]"'])
+def test_an_annotation_in_quotes_says_the_same_where_all_are_text(flow, project, annotation):
+    flow(f"""
+        @task
+        def load(n: int = 0): return 1 // n if n else fail("down")
+        @task
+        def page(load: {annotation}): return "paged"
+        @task
+        def total(count: "Annotated[int, From('load')]" = 3): return count
+    """)
+    text = project.read("m.py")
+    for future in ("", "from __future__ import annotations\n"):
+        project.write("m.py", f"{future}from typing import Annotated\n{text}")
+        run = project.run("m.py", params={"n": 1})
+        assert isinstance(run.outcomes["page"], Skipped)
+        assert run["total"] == 1
