@@ -135,7 +135,7 @@ class BoundTask:
         name: As the user wrote it; node ids start with it.
         flow: The flow it runs in.
         declaration: What the user wrote; None for a given value.
-        order: Position in definition order.
+        order: Position in definition order; -1 for a given value.
         edges: What it waits for, arguments first, then ``needs``.
         elements: Arguments that take elements of an axis.
         axes: The axes it is mapped over, outermost first; () if it is not mapped.

@@ -187,7 +187,7 @@ class Planner:
         if node.task.given is not None or node.task.is_fallback:
             return
         above = None
-        if len(node.coords) == len(node.task.axes):  # else it stands for the elements that a skipped list might have had
+        if self._machine.has_inputs(node):  # else it stands for the elements that a skipped list might have had
             above = self._uncertain_above(node) or self._uncertain_above(node, needs=True)
         if above is None:
             self._decisions[node] = self._decision(node, SKIPPED, node.reason)

@@ -13,6 +13,9 @@ The state of a run is in ``books``; ``endings`` settles nodes and lets go of val
 nodes, ``again`` brings them back, and ``machine`` is what an event sets off. Each is the next one's
 base class, so that calls point downwards.
 
+While a list is read or a given value said, which whoever carries out commands does at once, nothing is
+judged or started: all that one end unlocks is ready at one moment, and starts in definition order.
+
 Nodes of a mapped task are made when the lists of their axes are known (``expansion``). A value is
 released when nobody who may still need it is left.
 """

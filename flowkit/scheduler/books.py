@@ -66,7 +66,9 @@ class Books:
         self.finished = False
         self.stopped: dict[BoundFlow, str] = {}
         self.final = False  #: not even ``always`` tasks start any more
-        self._held = 0  #: what has to be said before anything starts: what is known, and the lists in that
+        #: What has to be said before anything starts: what is known beforehand, lists, and given values. The
+        #: runner says it at once; what is unlocked meanwhile is judged together with what follows from it.
+        self._held = 0
         self._now = 0.0
         self._out: list[Command] = []
         self._parked: list[tuple[float, int, Node]] = []
@@ -181,6 +183,23 @@ class Books:
                 source = self.states[axis.source]
                 source.users = grown(source.users, state)
             state.sources = grown(state.sources, (axis_state, positions(axis.source.axes, axes), takes))
+
+    def has_inputs(self, node: Node) -> bool:
+        """Whether a node has upstreams of its own.
+
+        One that stands for a list that is missing has, unless it was to take an element of that or of another
+        list, or follows a task that has elements: it then only says what became of the list.
+        """
+        return self._fed(self.states[node.task], node.coords)
+
+    def _fed(self, state: TaskState, coords: Coords) -> bool:
+        if len(coords) == len(state.sources):
+            return True
+        ups = [(link.up, link.pick) for link in state.links if not link.gathers]
+        if state.fallback is not None:
+            ups.append((state.fallback, state.fallback_pick))
+        lacks = any(takes for _, _, takes in state.sources[len(coords) :])
+        return not lacks and all(project(coords, pick) in up.nodes for up, pick in ups)
 
     def _fixed(self, link: Link, node: Node) -> dict[int, int]:
         """Return, for a gathering link, the coordinates that the collector carries."""

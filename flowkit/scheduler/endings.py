@@ -39,8 +39,11 @@ class Endings(Books):
 
     def _leave(self, node: Node) -> None:
         """A running node is not running any more."""
-        self._running.pop(node, None)
-        self.capacity.give_back(node)
+        if node in self._running:
+            del self._running[node]
+            self.capacity.give_back(node)
+        else:
+            self._held -= 1  # a given value: it took no slot
 
     def _settle(self, node: Node) -> None:
         node.settled = True
@@ -91,8 +94,8 @@ class Endings(Books):
         """The node needs its inputs no longer; return those that nobody else needs."""
         free: list[Node] = []
         coords = node.coords
-        if len(coords) < len(state.sources):
-            return free  # it stands for a list that is missing, and never had inputs
+        if len(coords) < len(state.sources) and not self._fed(state, coords):
+            return free
         for link in state.links:
             if not link.holds:
                 continue

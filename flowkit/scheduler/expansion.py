@@ -8,6 +8,7 @@ order. Projecting them on the axes of another task gives the node that is aligne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
 from typing import TypeVar
 
 from flowkit.graph import Axis, BoundTask, Edge
@@ -139,9 +140,12 @@ def grown(found: Sequence[T], one: T) -> Sequence[T]:
 
 
 def project(coords: Coords, pick: tuple[int, ...] | None) -> Coords:
-    """Return the coordinates of the aligned node."""
+    """Return the coordinates of the aligned node; of one that stands for a missing list, as far as they go."""
     if pick:
-        return tuple([coords[i] for i in pick])
+        try:
+            return tuple([coords[i] for i in pick])
+        except IndexError:  # seldom, and to look before would cost every node
+            return tuple([coords[i] for i in takewhile(len(coords).__gt__, pick)])
     return coords if pick is None else ()
 
 

@@ -40,7 +40,7 @@ class Growth(Endings):
     def _create(self, state: TaskState, coords: Coords, name: str) -> Node | None:
         """Make a node, count what it waits for, and unlock it if that is nothing."""
         task = state.task
-        if task.wants is not None and not task.wants(name):
+        if task.wants is not None and len(coords) == len(state.sources) and not task.wants(name):
             return None
         node = Node(task, coords, name)
         state.nodes[coords] = node
@@ -104,8 +104,9 @@ class Growth(Endings):
             piece.waiters.append((node, link.edge, coords))
             waiting += 1
 
-        for coords, _ in descend(link.up, fixed, (), unknown):
+        for coords, missing in descend(link.up, fixed, (), unknown):
             waiting += self._hang(node, link, coords)
+            node.trouble = node.trouble or missing is not None
         return waiting
 
     def _hang(self, node: Node, link: Link, coords: Coords) -> int:
@@ -127,6 +128,7 @@ class Growth(Endings):
             if axis_state.piece(node.coords).known:
                 continue
             if node.succeeded:
+                self._held += 1
                 self._out.append(Expand(node, axis_state.axis))
             else:
                 piece = axis_state.piece(node.coords)
@@ -179,19 +181,18 @@ class Growth(Endings):
         for at, missing in list(descend(state, fixed, (), ignore)):
             if at in found:
                 continue
-            if missing is None:
+            if missing is None or self._fed(state, at):
                 self._create(state, at, node_id(name, ids_along(state, at)))
             else:
                 self._stand_for(state, at, missing)
+            state.whole = not at
 
     def _stand_for(self, state: TaskState, coords: Coords, missing: Piece) -> None:
-        """Make the one node that stands for all elements of a list that is not there."""
+        """Make the one node that stands for all elements of a list that is not there, and of which nothing is judged."""
         cause = missing.blocked
         assert cause is not None  # that is what makes it missing
         node = Node(state.task, coords, node_id(state.task.name, ids_along(state, coords)))
         state.nodes[coords] = node
-        if not coords:
-            state.whole = True
         self.open += 1
         for axis_state in state.expands:
             axis_state.unread += 1
@@ -239,8 +240,9 @@ class Growth(Endings):
             piece.waiters.append((node, edge, coords))
             node.waiting += 1
 
-        for coords, _ in descend(link.up, self._fixed(link, node), before, unknown):
+        for coords, missing in descend(link.up, self._fixed(link, node), before, unknown):
             node.waiting += self._hang(node, link, coords)
+            node.trouble = node.trouble or missing is not None
         node.waiting -= 1
         if not node.waiting and node.state is WAITING:
             self._unlocked.append(node)
@@ -274,5 +276,5 @@ class Growth(Endings):
                     self._release([node])
         if state.fallback is not None:
             for node in state.fallback.nodes.values():
-                if len(node.coords) == len(state.fallback.sources):
+                if self.has_inputs(node):
                     self._not_called(node)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flowkit.graph import Edge
@@ -44,7 +44,7 @@ from flowkit.scheduler.states import (
     WAITING,
     Node,
 )
-from flowkit.scheduler.triggers import Verdict, judge
+from flowkit.scheduler.triggers import Verdict, judge, stands_for_all
 
 
 class Scheduler(Again):
@@ -65,15 +65,15 @@ class Scheduler(Again):
             self._on_succeeded(event)
         else:
             _HANDLERS[type(event)](self, event)
-        if self._held:
-            return out  # whatever follows is judged once it is known what need not start
-        if self._ended or self._completing or self._unlocked:
-            self._propagate()
-        if self.capacity.free > 0:
-            self._start_ready()
-            while self._ended:  # instead of starting, having lost what they were to be called with
+        while True:
+            if self._ended or self._completing or self._unlocked:
                 self._propagate()
+            if self._held:
+                return out  # what is ready is judged together with what follows from what will be said
+            if self.capacity.free > 0:
                 self._start_ready()
+            if not self._ended:  # else instead of starting, having lost what they were to be called with
+                break
         if self._parked or self._deadlines or self.capacity.returns:
             self._set_alarm()
         if not self.open and not self.finished:
@@ -112,7 +112,7 @@ class Scheduler(Again):
     def _on_recalled(self, event: Recalled) -> None:
         """Take in what is known, without a step for each node: it is most of a run that has little to do.
 
-        Nothing starts before the lists among it are read: their elements were unlocked last.
+        Nothing starts before the lists among it are read: their elements are ready as soon as all else is.
         """
         taken: list[Node] = []
         states = self.states
@@ -136,7 +136,7 @@ class Scheduler(Again):
                 if not waiter.waiting and waiter.state is WAITING:
                     self._unlocked.append(waiter)
         self.open -= len(taken)
-        self._held = len(self._out)
+        self._held -= 1
         if taken:
             self._out.insert(0, Take(taken))
 
@@ -188,12 +188,12 @@ class Scheduler(Again):
         """Tell everybody who waits, until nothing follows any more; no recursion, however deep."""
         ended, completing = self._ended, self._completing
         while True:
-            while self._unlocked:
-                self._judge_unlocked()
             if ended:
                 self._tell(ended.popleft())
             elif completing:
                 self._completed(completing.popleft())
+            elif self._unlocked and not self._held:
+                self._judge_unlocked()
             else:
                 return
 
@@ -216,8 +216,7 @@ class Scheduler(Again):
         if not state.bare:
             if state.expands:
                 self._expand(state, node)
-            at_element = len(node.coords) == len(state.sources)
-            if state.fallback is not None and not node.told and node.state is not FAILED and at_element:
+            if state.fallback is not None and not node.told and node.state is not FAILED and self.has_inputs(node):
                 self._not_called(state.fallback.nodes[project(node.coords, state.fallback_pick)])
         node.told = True
         free = self._let_go(state, node) if (state.links or state.sources) and not node.hollow else []
@@ -231,6 +230,9 @@ class Scheduler(Again):
         unlocked, self._unlocked = [node for node in self._unlocked if node.state is WAITING], []
         if len(unlocked) > 1:
             unlocked.sort(key=definition)
+        if unlocked and unlocked[0].task.given is not None:  # these stand before all that is defined
+            self._give(unlocked)
+            return
         ready: list[Node] = []
         for node in unlocked:
             if node.state is not WAITING:
@@ -250,14 +252,43 @@ class Scheduler(Again):
             ready.append(node)
         self.capacity.push(*reversed(ready))
 
+    def _give(self, unlocked: Sequence[Node]) -> None:
+        """Have given values said. They need no worker, and who takes them is ready together with the others here."""
+        for node in unlocked:
+            if node.task.given is None:
+                self._unlocked.append(node)
+                continue
+            node.become(READY)
+            node.become(RUNNING)
+            node.serial += 1
+            self._held += 1
+            self._out.append(Start(node))
+
     def _verdict(self, node: Node) -> Verdict:
-        verdict = judge(node.task.trigger, self.upstreams(node))
+        ups = self.upstreams(node)
+        if node.trouble and node.task.trigger is None:
+            ups = [(edge, self._origins(edge, nodes)) for edge, nodes in ups]
+        verdict = judge(node.task.trigger, ups)
         if verdict.state is READY and node.trouble and node.coords:
             # A list it takes an element of may have been computed again, and failed.
             taken = {element.axis for element in node.task.elements}
-            lists = zip(node.task.axes, self.element_sources(node), strict=True)
+            lists = zip(node.task.axes, self.element_sources(node), strict=False)
             return judge(None, [(Edge(up.task), (up,)) for axis, (up, _) in lists if axis in taken])
         return verdict
+
+    def _origins(self, edge: Edge, nodes: Sequence[Node]) -> Sequence[Node]:
+        """Return the nodes behind an edge; for a node in the place of all that is to be collected, its origin.
+
+        That is the one which was to take the elements of the missing list: what became of those that
+        follow it is no element.
+        """
+        if not edge.collected or not stands_for_all(edge, nodes):
+            return nodes
+        node = nodes[0]
+        while self.has_inputs(node):
+            ups = [self._ups(link, node)[0] for link in self.states[node.task].links if not link.gathers]
+            node = next(up for up in ups if len(up.coords) < len(up.task.axes))
+        return (node,)
 
     def _end_judged(self, node: Node, verdict: Verdict) -> None:
         node.roots = verdict.roots

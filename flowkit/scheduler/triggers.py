@@ -139,16 +139,13 @@ def _lacking(edge: Edge, nodes: Sequence[Node]) -> Verdict | None:
     """Return why a gathered argument cannot be given, or None.
 
     It needs every element only if it wants plain values; an element that was skipped is absent.
-    A node that stands for a list that is not there blocks the collector if it stands for all that
-    it gathers; one that stands for a branch among others counts as an element.
+    A node that stands for a list that is not there counts as an element if it stands for a branch among others.
     """
-    for node in nodes:
-        if len(node.coords) < len(node.task.axes) and not any(
-            axis in edge.gathered for axis in node.task.axes[: len(node.coords)]
-        ):
-            if node.state is SKIPPED:
-                return Verdict(SKIPPED, node.reason)
-            return Verdict(UPSTREAM, root_reason(node), roots(node))
+    if nodes and not nodes[0].succeeded and stands_for_all(edge, nodes):
+        node = nodes[0]
+        if node.state is SKIPPED:
+            return Verdict(SKIPPED, node.reason)
+        return Verdict(UPSTREAM, root_reason(node), roots(node))
     if not edge.accepts.value:
         return None
     failed = [
@@ -162,6 +159,14 @@ def _lacking(edge: Edge, nodes: Sequence[Node]) -> Verdict | None:
     shown = ", ".join(element_id(n) for n in failed[:5]) + (", …" if len(failed) > 5 else "")
     reason = f"{len(failed)} of {len(nodes)} `{edge.source.name}` failed: {shown}"
     return Verdict(UPSTREAM, reason, tuple(dict.fromkeys(r for n in failed for r in roots(n))))
+
+
+def stands_for_all(edge: Edge, nodes: Sequence[Node]) -> bool:
+    """Whether a collector gathers but one node, which stands for a list that is not there."""
+    if not edge.gathered or len(nodes) != 1:
+        return False
+    axes, many = nodes[0].task.axes, len(nodes[0].coords)
+    return many < len(axes) and not any(axis in edge.gathered for axis in axes[:many])
 
 
 def element_id(node: Node) -> str:

@@ -12,6 +12,8 @@ class Mutation(NamedTuple):
 
 
 MACHINE = "flowkit/scheduler/machine.py"
+ENDINGS = "flowkit/scheduler/endings.py"
+GROWTH = "flowkit/scheduler/growth.py"
 TRIGGERS = "flowkit/scheduler/triggers.py"
 CAPACITY = "flowkit/scheduler/capacity.py"
 RUNNER = "flowkit/runner.py"
@@ -39,8 +41,8 @@ MUTATIONS = [
     Mutation("a task runs though what it needs failed", MACHINE, "                if trouble:\n                    waiter.trouble = True\n", "", "reference"),
     Mutation("trouble of the first element is forgotten", MACHINE, "            trouble = node.state is not SUCCEEDED\n", "            trouble = node.state is FAILED and not node.coords\n", "reference"),
     Mutation("a slot is held while a node waits for its retry", RUNNER, "            self._events.append(NodePutBack(now, node, again.not_before))\n            return\n", "            self.machine.capacity.free -= 1\n            self._events.append(NodePutBack(now, node, again.not_before))\n            return\n", "retry_bounds"),
-    Mutation("a slot is never given back", MACHINE, "        self.capacity.give_back(node)\n\n    def _settle", "        if node.state.value != \"failed\":\n            self.capacity.give_back(node)\n\n    def _settle", "reference"),
-    Mutation("the first element of a list is left out", MACHINE, "            for index in piece.indices:\n", "            for index in piece.indices[1:]:\n", "reference"),
+    Mutation("a slot is never given back", ENDINGS, "            self.capacity.give_back(node)\n", "            if node.state.value != \"failed\":\n                self.capacity.give_back(node)\n", "reference"),
+    Mutation("the first element of a list is left out", GROWTH, "            for index in piece.indices:\n", "            for index in piece.indices[1:]:\n", "reference"),
     Mutation("the values of an element's neighbour", INPUTS, "                item = items[index]\n", "                item = items[index - 1]\n", "reference"),
     Mutation("a collector drops its last element", INPUTS, "        return Collected(items, kept)\n", "        return Collected(items[:-1], kept[:-1]) if len(items) > 2 else Collected(items, kept)\n", "reference"),
     # retries

@@ -5,6 +5,7 @@ axes a task has, which elements there are and in which order, what each collecto
 becomes of every element when some skip themselves (a filter) or fail.
 """
 
+import itertools
 import random
 from dataclasses import dataclass, field
 
@@ -64,9 +65,9 @@ class Loops:
         self.axes[name] = self.inherited(args, each)
 
     def at(self, name, place, other):
-        """The positions of ``other``'s axes at a place of ``name``."""
-        axes = self.axes[name]
-        return tuple(place[axes.index(axis)] for axis in self.axes[other])
+        """The positions of ``other``'s axes at a place of ``name``, as far as there are any."""
+        mine = dict(zip(self.axes[name], place, strict=False))
+        return tuple(mine[axis] for axis in itertools.takewhile(mine.__contains__, self.axes[other]))
 
     def places(self, name, place=()):
         """Yield (positions, sources whose list is missing there), by nested loops."""
@@ -91,9 +92,10 @@ class Loops:
         for name in self.axes:
             self.states[name] = {}
             for place, missing in self.places(name):
-                causes = [self.states[m][self.at(name, place, m)] for m in missing]
-                if not causes:
+                if self.follows(name, place):
                     causes = self.verdicts(name, place)
+                else:
+                    causes = [self.states[m][self.at(name, place, m)] for m in missing]
                 if any(state == "skipped" for state, _ in causes):
                     became = ("skipped", frozenset())
                 elif causes:
@@ -102,6 +104,13 @@ class Loops:
                     how = self.ending(name, place)
                     became = (how, frozenset({self.id(name, place)} if how == "failed" else ()))
                 self.states[name][place] = became
+
+    def follows(self, name, place):
+        """Whether a node is judged by its upstreams: also where a list is missing, unless it was to take an element."""
+        lacking = set(self.axes[name][len(place) :])
+        return not lacking & set(self.each[name]) and all(
+            self.at(name, place, up) in self.states[up] for up in self.args[name]
+        )
 
     def verdicts(self, name, place):
         """What is in the way of a node: of each upstream that is not as wanted, its state and roots."""

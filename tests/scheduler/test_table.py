@@ -169,6 +169,26 @@ def test_one_upstream(kind, trigger, mapped):
     assert mistakes(one_upstream(kind, trigger, mapped)) == []
 
 
+def below_a_missing_list(kind, trigger):
+    """The one node in the place of elements is an upstream like any, and so is who follows it."""
+    for ending in ("failed E", "failed other", "upstream", "skipped"):
+        ends = {"upstream": {"xs": OSError("root")}, "skipped": {"xs": Skip("why")}}.get(ending, {})
+        lists = {"xs": E("own") if ending == "failed E" else ValueError("own")}
+        tasks = {"xs": takes(), "u": takes(each=["xs"]), "t": takes(u=ANNOTATIONS[kind], options={"trigger": trigger})}
+        tasks["after"] = takes("t")
+        nodes = became(tasks, ends, lists)
+        verdict = by_trigger(trigger, [ending]) if trigger else VERDICTS[kind][ending]
+        roots = ["xs" if ending == "upstream" else "u"]
+        yield (kind, trigger, ending), nodes["t"], verdict, roots, ["u"]
+        yield (kind, trigger, ending, "after"), nodes["after"], verdict, roots, ["t"]
+
+
+@pytest.mark.parametrize("trigger", [None, *TRIGGERS])
+@pytest.mark.parametrize("kind", TABLE)
+def test_below_a_missing_list(kind, trigger):
+    assert mistakes(below_a_missing_list(kind, trigger)) == []
+
+
 def two_upstreams(kind):
     for other, one, two in product(TABLE, ENDINGS, ENDINGS):
         tasks_u, ends_u = upstream("u", one)
