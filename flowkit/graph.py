@@ -231,7 +231,7 @@ class Graph:
         self.flows = tuple(flows)
         self.tasks: tuple[BoundTask, ...] = tuple(tasks if ordered else sorted_upstream_first(tasks))
         self.by_key: Mapping[str, BoundTask] = {t.key: t for t in self.tasks}
-        self.targets: frozenset[BoundTask] = frozenset([t for t in tasks if t.given is None])
+        self.targets: frozenset[BoundTask] = frozenset([t for t in tasks if t.given is None and not t.is_fallback])
 
     def __len__(self) -> int:
         return sum(1 for t in self.tasks if t.given is None)

@@ -70,6 +70,7 @@ class Planner:
         self._recall = Recall(plugins, self._machine, self._gatherer)
         self._before = before
         self._uncertain: dict[Node, None] = {}
+        self._callers: dict[Node, Node] = {}  #: fallback → who may call it
         self._hollow: set[Node] = set()
         self._decisions: dict[Node, Decision] = {}
         self._events: deque[Event] = deque()
@@ -128,10 +129,17 @@ class Planner:
             self._decide(node, RUNS, "")
 
     def _decide(self, node: Node, mark: str, reason: str) -> None:
-        """Note what happens to a node that may have another value afterwards."""
+        """Note what happens to a node that is taken to succeed, and may have another value afterwards."""
+        self._unsure(node, mark, reason)
+        self._events.append(NodeSucceeded(0.0, node))
+
+    def _unsure(self, node: Node, mark: str, reason: str) -> None:
+        """Note what happens to a node of which it is not known how it ends; if it fails, it calls its fallback."""
         self._decisions[node] = self._decision(node, mark, reason)
         self._uncertain[node] = None
-        self._events.append(NodeSucceeded(0.0, node))
+        fallback = self._machine.fallback(node)
+        if fallback is not None:
+            self._callers.setdefault(fallback, node)
 
     def _decision(self, node: Node, mark: str, reason: str, took: float | None = None) -> Decision:
         if not took and self._before is not None:
@@ -184,19 +192,25 @@ class Planner:
 
     def _announced(self, node: Node) -> None:
         """A node would not run if all above it succeeded; whether they do is not known."""
-        if node.task.given is not None or node.task.is_fallback:
+        if node.task.given is not None:
             return
-        above = None
-        if self._machine.has_inputs(node):  # else it stands for the elements that a skipped list might have had
+        if node.task.is_fallback and not node.called:
+            caller = self._callers.get(node)
+            if caller is not None:
+                self._unsure(node, MAY_RUN, f"runs if `{caller.id}` fails")
+            return
+        if self._machine.has_inputs(node):
             above = self._uncertain_above(node) or self._uncertain_above(node, needs=True)
-        if above is None:
-            self._decisions[node] = self._decision(node, SKIPPED, node.reason)
+        else:  # it stands for the elements that a skipped list might have had
+            above = next((source for source in self._machine.missing_lists(node) if source in self._uncertain), None)
+        if above is not None:
+            self._unsure(node, MAY_RUN, f"depends on how `{above.id}` ends")
         else:
-            self._decisions[node] = self._decision(node, MAY_RUN, f"depends on how `{above.id}` ends")
+            self._decisions[node] = self._decision(node, SKIPPED, node.reason)
 
     def _needed_after_all(self) -> None:
         """A value that is good but was not stored is computed again where somebody needs it."""
-        for user in list(self._uncertain):
+        for user in [node for node in self._uncertain if len(node.coords) == len(node.task.axes)]:
             stack = [user]
             while stack:
                 for _, ups in self._machine.upstreams(stack.pop()):
@@ -221,9 +235,10 @@ class Planner:
                 yield Decision(f"{task.key}[…]", MAY_RUN, reason)
                 continue
             for node in state.nodes.values():
-                if node.state is State.WAITING and node not in self._decisions and not task.is_fallback:
+                if node.state is State.WAITING and node not in self._decisions:
                     waits = next((e.source.name for e in task.edges), "?")
-                    yield self._decision(node, MAY_RUN, f"depends on `{waits}`")
+                    reason = f"runs if `{state.callers[0].task.name}` fails" if state.callers else f"depends on `{waits}`"
+                    yield self._decision(node, MAY_RUN, reason)
 
 
 def timeout_of(graph: Graph, node: str) -> str:

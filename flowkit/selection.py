@@ -44,6 +44,7 @@ def choose(
     """
     selection = Selection([])
     chosen: dict[BoundTask, None] = {}
+    named: set[BoundTask] = set()
     whole: set[BoundTask] = set()
     below = any(selector.below for collected, _, _ in flows for selector in collected.selectors)
     users = graph.users() if below else {}
@@ -53,6 +54,7 @@ def choose(
             whole.update(own if collected.selectors else ())
         for selector in collected.selectors:
             task = _named(graph, bound, selector)
+            named.add(task)
             found = [task]
             if selector.above:
                 found += [t for t in graph.restricted([task]).tasks if t.given is None]
@@ -66,7 +68,7 @@ def choose(
     for task, ids in selection.exact.items():
         if task not in whole:
             selection.elements[task] = frozenset(ids).__contains__
-    selection.targets = [t for t in chosen if not t.is_fallback or t in selection.exact]
+    selection.targets = [t for t in chosen if not t.is_fallback or t in named]
     if keyword:
         _by_keyword(selection, parse(keyword, "-k"), whole=not re.search(r"\bnot\b", keyword))
     if tags:

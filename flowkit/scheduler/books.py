@@ -102,6 +102,23 @@ class Books:
         state = self.states[node.task]
         return [(link.edge, self._ups(link, node)) for link in state.links]
 
+    def fallback(self, node: Node) -> Node | None:
+        """Return the node that runs if this one fails, if there is one."""
+        state = self.states[node.task]
+        if state.fallback is None or len(node.coords) < len(state.sources):
+            return None
+        return state.fallback.nodes[project(node.coords, state.fallback_pick)]
+
+    def missing_lists(self, node: Node) -> list[Node]:
+        """Return the causes of the missing lists for whose elements the node stands."""
+        state = self.states[node.task]
+        pieces = [
+            axis.pieces.get(project(node.coords, pick))
+            for axis, pick, _ in state.sources[len(node.coords) :]
+            if max(pick, default=-1) < len(node.coords)
+        ]
+        return [piece.blocked for piece in pieces if piece is not None and piece.blocked is not None]
+
     def take_apart(self) -> None:
         """Let the tasks go of each other: nobody asks any more. Else they are there until Python looks for garbage."""
         for state in self.states.values():

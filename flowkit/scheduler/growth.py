@@ -89,8 +89,11 @@ class Growth(Endings):
             open_callers = sum(1 for caller in state.callers if caller.expanding)
             node.callers += open_callers
             node.holders += open_callers
+        if state.task in self.graph.targets:
+            node.called = True  # it was named, and runs like any task
+        elif state.callers:
             return 1
-        if state.task not in self.graph.targets:
+        else:
             self._end_unrun(node, SKIPPED, "not needed")  # nobody is in the run who could call it
         return 0
 

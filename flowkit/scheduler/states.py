@@ -85,7 +85,7 @@ class Node:
         rank: Its place among the ready: the highest starts first.
         serial: Counts its starts.
         callers: For a fallback: how many may still call it.
-        called: For a fallback: one did.
+        called: For a fallback: one did, or it is a target and runs without.
         report: What the runner notes of it; the scheduler never looks.
         told: Those that waited for it have been told once.
     """

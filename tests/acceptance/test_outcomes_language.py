@@ -436,6 +436,107 @@ def test_a_fallback_is_never_a_target_by_itself(flow):
     assert "plan_b" not in {n.node for n in f.run(params={"n": 1}).report.nodes if n.word != "skipped"}
 
 
+STANDS_IN = """
+    @task(fallback="b")
+    def a(): {body}
+    @task
+    def b(): return 1
+    @task
+    def ub(b): return b
+"""
+
+
+def test_a_fallback_that_is_named_is_a_target_and_runs_like_any_task(flow):
+    f = flow(STANDS_IN.format(body="raise ValueError"))
+    assert f.words("::b") == {"b": "ran"}
+    assert f.run("::b")["b"] == 1
+    assert f.words("::b+", p=["no:cache"]) == {"a": "failed", "b": "ran", "ub": "ran"}
+
+
+def test_a_fallback_that_is_named_waits_for_no_call(flow):
+    flow(STANDS_IN.format(body="return 2"))
+    run = flowkit.run("m.py", "m.py::b", executor="inline")
+    assert {n.node: n.word for n in run.report.nodes} == {"a": "ran", "b": "ran", "ub": "ran"}
+
+
+def planned(project, *words):
+    """Node → its mark in a plan."""
+    lines = [line.split() for line in project.flowkit("plan", *words).out.splitlines()[:-1]]
+    return {words[1]: words[0] for words in lines}
+
+
+def test_a_plan_says_that_a_fallback_may_run_as_long_as_its_task_may(flow, project):
+    flow(STANDS_IN.format(body="raise ValueError"))
+    assert planned(project, "m.py") == {"a": ">", "b": "?", "ub": "?"}
+    flowkit.run("m.py", executor="inline")
+    assert planned(project, "m.py") == {"a": ">", "b": "?", "ub": "?"}
+    assert planned(project, "m.py::b") == {"b": "c"}
+
+
+def test_a_plan_says_that_a_fallback_is_not_needed_if_its_task_is_known(flow, project):
+    flow("""
+        @task(cache=False)
+        def above(): return 1
+        @task(fallback="b")
+        def a(): return 2
+        @task
+        def b(above): return 1
+        @task
+        def ub(b): return b
+    """)
+    flowkit.run("m.py", executor="inline")
+    assert planned(project, "m.py") == {"above": ">", "a": "c", "ub": "s"}
+
+
+def test_a_plan_says_that_whoever_hangs_off_what_may_be_skipped_may_run(flow, project):
+    flow("""
+        @task
+        def r(): raise ValueError
+        @task
+        def h(r: Failure): return [1]
+        @task
+        def uh(h): return h
+        @task(each={"x": "h"})
+        def m(x): return x
+        @task
+        def c(m: Collected): return 1
+    """)
+    assert planned(project, "m.py") == {"r": ">", "h": "?", "uh": "?", "m": "?", "c": "?"}
+
+
+def test_a_plan_says_that_the_fallback_of_a_map_may_run(flow, project):
+    flow("""
+        @task
+        def xs(): return [1]
+        @task(each={"x": "xs"}, fallback="b")
+        def m(x): raise ValueError
+        @task(each={"x": "xs"})
+        def b(x): return x
+        @task(fallback="b2")
+        def f(xs): raise ValueError
+        @task(fallback="b3")
+        def b2(): raise ValueError
+        @task
+        def b3(): return 3
+    """)
+    flowkit.run("m.py::xs", executor="inline")
+    assert planned(project, "m.py") == {"xs": "c", "m[1]": ">", "b[1]": "?", "f": ">", "b2": "?", "b3": "?"}
+
+
+def test_a_plan_says_that_the_fallback_of_a_map_may_run_though_its_elements_are_not_known(flow, project):
+    flow("""
+        @task
+        def xs(): return [1]
+        @task(each={"x": "xs"}, fallback="b")
+        def m(x): raise ValueError
+        @task
+        def b(): return 1
+        @task
+        def ub(b): return b
+    """)
+    assert planned(project, "m.py") == {"xs": ">", "m[…]": "?", "b": "?", "ub": "?"}
+
+
 def test_a_fallback_comes_after_the_retries(flow):
     f = flow(FALLBACK.format(extra="", options=", retries=2"))
     run = f.run()

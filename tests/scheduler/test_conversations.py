@@ -472,6 +472,23 @@ def test_a_fallback_asked_for_by_its_name_runs_by_itself(scheduler):
     assert s.succeeds("f")[-1] == "finish"
 
 
+def test_a_fallback_asked_for_by_its_name_does_not_wait_for_who_may_call_it(scheduler):
+    whole = graph(f=takes(), a=takes(options={"fallback": "f"}), b=takes("a"))
+    s = scheduler(whole.restricted([whole.named(name) for name in "fab"]))
+    assert s.begins() == ["start f"]
+    assert s.succeeds("f") == ["start a"]
+    assert s.fails("a") == ["start b"]
+    assert s.succeeds("b") == ["release f", "release b", "finish"]
+
+
+def test_a_fallback_asked_for_by_its_name_stands_in_if_it_is_running_when_its_task_fails(scheduler):
+    whole = graph(f=takes(), a=takes(options={"fallback": "f"}))
+    s = scheduler(whole.restricted([whole.named(name) for name in "fa"]), slots=2)
+    assert s.begins() == ["start f", "start a"]
+    assert s.fails("a") == []
+    assert s.succeeds("f")[-1] == "finish"
+
+
 def test_a_fallback_that_only_a_user_brings_along_is_not_needed(scheduler):
     whole = graph(f=takes(), a=takes(options={"fallback": "f"}), u=takes(f=Outcome))
     s = scheduler(whole.restricted([whole.named("u")]))
