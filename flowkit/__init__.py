@@ -5,7 +5,7 @@ or ``flowkit.testing`` may change:
 
 - words: ``errors``, ``durations``, ``outcomes``, ``values``, ``digests`` and what those stand on, ``records``, ``secrets``
 - what the user wrote: ``annotations``, ``declarations``, ``tasks``, ``resources``, ``flows``, ``parameters``
-- structure: ``collector`` and ``imports``; ``lookup``, ``options``, ``binding``, ``resolver``; ``axes``, ``graph``, ``selection``
+- structure: ``collector`` and ``imports``; ``lookup``, ``options``, ``binding``, ``resolver``; ``axes``, ``graph``, ``selection`` and ``wants``
 - ``scheduler``: decides, purely
 - execution: ``clock``, ``elements``, ``inputs``, ``lifetimes``, ``lookups``, ``worker``, ``executors``, ``runner``, ``reports``, ``planning``
 - extension: ``hookspecs``, ``plugins``, ``services``, ``settings``

@@ -147,6 +147,7 @@ class BoundTask:
         deadline: Seconds an attempt may take; set by a plugin.
         hard: Whether the deadline demands a kill.
         owes: Task → the names it provides, for those that this one stands in for as a fallback.
+        wants: Says which of its elements are wanted, asked with their ids, one for each axis (None: any); None if all.
         given: For a value that stands in for a task (override, literal list, parameter as a
             source): called with the element's index path, returns the value.
     """
@@ -183,7 +184,7 @@ class BoundTask:
         self.owes: Mapping[str, tuple[str, ...]] = NOTHING
         self.trigger: str | None = None
         self.fallback: BoundTask | None = None
-        self.wants: Callable[[str], bool] | None = None
+        self.wants: Callable[[Sequence[str | None]], bool] | None = None
         self.provides: tuple[str, ...] = ()
         self.tags: tuple[str, ...] = ()
         self.deadline: float | None = None

@@ -260,8 +260,8 @@ def flowkit_select(graph: Graph, selection: Selection) -> Selection | None:
 
     Args:
         graph: All tasks.
-        selection: ``targets`` (tasks) and ``elements`` (task → predicate on node ids; a task that
-            is not in there is wanted whole). A plugin returns a new one.
+        selection: ``targets`` (tasks) and ``elements`` (task → predicate on an element's ids, one for each axis,
+            None for any; a task that is not in there is wanted whole). A plugin returns a new one.
     """
 
 

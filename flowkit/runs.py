@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from flowkit.errors import (
@@ -19,6 +20,7 @@ from flowkit.outcomes import Outcome, Skipped, Success
 from flowkit.reports import RunReport
 from flowkit.runner import Runner
 from flowkit.scheduler import Node, State
+from flowkit.scheduler.expansion import Coords, TaskState, node_id, project
 from flowkit.selection import Selection
 from flowkit.values import Collected, Handle, ValueMissing
 
@@ -179,30 +181,82 @@ def _is_whole(node: Node) -> bool:
     return not node.coords
 
 
+#: Where there are several axes, an error looks only at so many ids of each list, and at so many elements.
+FEW, MOST = 20, 1000
+
+
 def check_exact(selection: Selection, runner: Runner) -> None:
     """Refuse ids that turned out not to exist, once the source has run (ruling C17)."""
     errors: list[UsageError] = []
-    for task, ids in selection.exact.items():
-        state = runner.machine.states[task]
-        nodes = {n.id for n in state.nodes.values()}
-        known = [
-            f"{task.name}[{name}]"
-            for axis, _, _ in state.sources
-            for piece in axis.pieces.values()
-            for name in piece.ids or ()
-        ]
-        blocked = any(p.blocked is not None for axis, _, _ in state.sources for p in axis.pieces.values())
-        errors += [
-            SelectionError(
-                f"{task.flow.path}::{name}: {task.name!r} has no such element",
-                known=f"elements: {listing(known)}",
-                remedy=did_you_mean(name, known, "Name one of its elements."),
-            )
-            for name in ids
-            if name not in nodes and not blocked
-        ]
+    states = runner.machine.states
+    for task, named in selection.exact.items():
+        state = states.get(task)  # None: it was left out for another reason
+        if state is None or any(p.blocked is not None for axis, _, _ in state.sources for p in axis.pieces.values()):
+            continue
+        errors += [_no_such_element(state, text) for text in named if not _may_exist(state, text)]
     if errors:
         raise FlowError(errors)
-    found = any(runner.machine.states[t].nodes for t in selection.targets)
+    found = any(states[t].nodes for t in selection.targets)
     if selection.elements and not found and not any(n.bad for n in runner.report.nodes):
         raise NothingToRun("nothing to run: no element matches the selection")
+
+
+def _may_exist(state: TaskState, text: str, at: Coords = ()) -> bool:
+    """Return whether a text is the id of an element, which has no node if it was not wanted; or nobody can tell."""
+    ids = _ids_after(state, at)
+    if ids is None:
+        return True
+    if len(at) == len(state.sources) - 1:
+        return text in ids
+    return any(
+        text.startswith(f"{name}-") and _may_exist(state, text[len(name) + 1 :], (*at, i)) for i, name in enumerate(ids)
+    )
+
+
+def _ids_after(state: TaskState, at: Coords) -> Sequence[str] | None:
+    """Return the ids on the axis that follows on coordinates; None if nobody wanted that list."""
+    axis_state, pick, _ = state.sources[len(at)]
+    piece = axis_state.pieces.get(project(at, pick))
+    return None if piece is None else piece.ids
+
+
+def _no_such_element(state: TaskState, text: str) -> SelectionError:
+    task = state.task
+    lists = [p.ids or () for axis, _, _ in state.sources for p in axis.pieces.values()]
+    one = len(task.axes) == 1
+    names = [node_id(task.name, ids) for ids in islice(_near(state, text), None if one else MOST)]
+    all_of_them = one or (len(names) < MOST and all(len(ids) <= FEW for ids in lists))
+    name = node_id(task.name, [text])
+    return SelectionError(
+        f"{task.flow.path}::{name}: {task.name!r} has no such element",
+        known=f"elements: {listing(names)}" if all_of_them else f"elements, for instance: {listing(names[:FEW])}",
+        remedy=did_you_mean(name, names, "Name one of its elements."),
+    )
+
+
+def _near(state: TaskState, text: str, at: Coords = ()) -> Iterator[list[str]]:
+    """Yield the ids of elements, one for each axis; of several long lists, those of their ids that may be meant."""
+    ids = _ids_after(state, at)
+    if ids is None:
+        yield ["…"]
+        return
+    if len(state.sources) == 1:
+        yield from ([name] for name in ids)
+        return
+    places = range(len(ids)) if len(ids) <= FEW else _likely(ids, text)
+    for place in places:
+        if len(at) == len(state.sources) - 1:
+            yield [ids[place]]
+        else:
+            yield from ([ids[place], *rest] for rest in _near(state, text, (*at, place)))
+
+
+def _likely(ids: Sequence[str], text: str) -> list[int]:
+    """Return the places of ids that are in a text, then of those that are like a part of it, then of the first."""
+    import difflib  # 3 ms, and only an error needs it
+
+    parts = text.split("-")
+    exact = [name for name in ids if name in text]
+    alike = [name for part in parts for name in difflib.get_close_matches(part, ids, n=FEW)]
+    place = {name: i for i, name in enumerate(ids)}
+    return [place[name] for name in [*dict.fromkeys([*exact, *alike, *ids[:FEW]])][:FEW]]

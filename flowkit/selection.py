@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from flowkit.collector import CollectedFlow, Selector
 from flowkit.errors import SelectionError, did_you_mean, listing
-from flowkit.graph import Axis, BoundFlow, BoundTask, Graph
+from flowkit.graph import BoundFlow, BoundTask, Graph
 from flowkit.records import field, record
+from flowkit.wants import ALL, Spelled, Want, Wanted, both, by_id, only_some, spread, want
 
 Predicate = Callable[[Collection[str]], bool]
 
@@ -19,13 +20,14 @@ class Selection:
 
     Attributes:
         targets: The tasks the run is for.
-        elements: Task → says of a node's id whether it is wanted; tasks that are not in here are
-            wanted whole.
-        exact: Ids that were named with ``::``; one that turns out not to exist is an error.
+        elements: Task → says which of its elements are wanted, asked with their ids, one for each axis (None: any);
+            tasks that are not in here are wanted whole.
+        exact: Task → ids that were named with ``::``, as they stand in the brackets; one that turns out not to exist
+            is an error.
     """
 
     targets: list[BoundTask]
-    elements: dict[BoundTask, Callable[[str], bool]] = field(factory=dict)
+    elements: dict[BoundTask, Wanted] = field(factory=dict)
     exact: dict[BoundTask, list[str]] = field(factory=dict)
 
 
@@ -42,33 +44,23 @@ def choose(
     Raises:
         SelectionError: A name leads nowhere, or an expression cannot be read.
     """
-    selection = Selection([])
-    chosen: dict[BoundTask, None] = {}
-    named: set[BoundTask] = set()
-    whole: set[BoundTask] = set()
     below = any(selector.below for collected, _, _ in flows for selector in collected.selectors)
     users = graph.users() if below else {}
+    asked: dict[BoundTask, set[Want]] = {}
+    exact: dict[BoundTask, list[str]] = {}
     for collected, bound, own in flows:
         if collected.whole:
-            chosen.update(dict.fromkeys(own))
-            whole.update(own if collected.selectors else ())
+            asked.update({task: {ALL} for task in own if not task.is_fallback})
         for selector in collected.selectors:
             task = _named(graph, bound, selector)
-            named.add(task)
-            found = [task]
-            if selector.above:
-                found += [t for t in graph.restricted([task]).tasks if t.given is None]
-            if selector.below:
-                found += _below(task, users)
-            chosen.update(dict.fromkeys(found))
-            if selector.element is None:
-                whole.update(found)
-            else:
-                selection.exact.setdefault(task, []).append(f"{task.name}[{selector.element}]")
-    for task, ids in selection.exact.items():
-        if task not in whole:
-            selection.elements[task] = frozenset(ids).__contains__
-    selection.targets = [t for t in chosen if not t.is_fallback or t in named]
+            if selector.element is not None:
+                exact.setdefault(task, []).append(selector.element)
+            for found, wants in _around(graph, task, selector, users):
+                if found is task or (found.given is None and not found.is_fallback):
+                    asked.setdefault(found, set()).update(wants)
+    for task, ids in exact.items():
+        asked[task].add(want(task, Spelled(ids)))
+    selection = Selection([*asked], only_some(asked), exact)
     if keyword:
         _by_keyword(selection, parse(keyword, "-k"), whole=not re.search(r"\bnot\b", keyword))
     if tags:
@@ -97,15 +89,20 @@ def _named(graph: Graph, flow: BoundFlow, selector: Selector) -> BoundTask:
     )
 
 
-def _below(task: BoundTask, users: dict[BoundTask, list[BoundTask]]) -> list[BoundTask]:
-    found: dict[BoundTask, None] = {}
-    stack = [task]
-    while stack:
-        for user in users[stack.pop()]:
-            if user not in found and user.given is None:
-                found[user] = None
-                stack.append(user)
-    return list(found)
+def _around(
+    graph: Graph, task: BoundTask, selector: Selector, users: Mapping[BoundTask, Sequence[BoundTask]]
+) -> Iterator[tuple[BoundTask, set[Want]]]:
+    """Yield a named task, and those that its ``+`` stand for, with which of their elements are meant."""
+    meant = want(task, None if selector.element is None else Spelled([selector.element]))
+    yield task, {ALL} if meant is ALL else set()  # all elements that are named are one test
+    if selector.above:
+        above = {task: {meant}}
+        spread(reversed(graph.tasks), above, BoundTask.upstream)
+        yield from above.items()
+    if selector.below:
+        below = {task: {meant}}
+        spread(graph.tasks, below, lambda task: [user for user in users[task] if user.given is None])
+        yield from below.items()
 
 
 def _by_keyword(selection: Selection, wanted: Predicate, *, whole: bool) -> None:
@@ -122,19 +119,14 @@ def _by_keyword(selection: Selection, wanted: Predicate, *, whole: bool) -> None
                 kept.append(task)
                 continue
             kept.append(task)
-            selection.elements[task] = _element_filter(wanted, task, before)
+            selection.elements[task] = both(_by_id(wanted, task), before)
         elif _contains(wanted, words):
             kept.append(task)
     selection.targets = kept
 
 
-def _element_filter(
-    wanted: Predicate, task: BoundTask, before: Callable[[str], bool] | None
-) -> Callable[[str], bool]:
-    def matches(name: str) -> bool:
-        return (before is None or before(name)) and _contains(wanted, (name, *task.tags))
-
-    return matches
+def _by_id(wanted: Predicate, task: BoundTask) -> Wanted:
+    return by_id(task, lambda name: _contains(wanted, (name, *task.tags)))
 
 
 def _contains(wanted: Predicate, words: Iterable[str]) -> bool:
@@ -167,12 +159,7 @@ def _deselect(selection: Selection, name: str) -> None:
         if plain == task.name and (plain == name or name == f"{task.flow.path}::{plain}"):
             selection.targets.remove(task)
         elif plain.startswith(f"{task.name}[") and task.axes:
-            before = selection.elements.get(task)
-
-            def keeps(node: str, before: Callable[[str], bool] | None = before) -> bool:
-                return node != plain and (before is None or before(node))
-
-            selection.elements[task] = keeps
+            selection.elements[task] = both(by_id(task, plain.__ne__), selection.elements.get(task))
 
 
 _TOKEN = r"\s*(\(|\)|\band\b|\bor\b|\bnot\b|[^\s()]+)"
@@ -237,32 +224,8 @@ def parse(text: str, flag: str) -> Predicate:
     return found
 
 
-def axis_filters(graph: Graph, selection: Selection) -> dict[Axis, Callable[[str], bool]]:
-    """Return, for each axis of which only some elements are wanted by anybody, which.
-
-    An axis may be cut only if every task that carries it is needed for nothing but elements that
-    were selected: no whole target uses it, and nobody collects over it.
-    """
-    if not selection.elements:
-        return {}
-    needed_whole = graph.restricted([t for t in selection.targets if t not in selection.elements])
-    blocked: set[Axis] = {axis for task in needed_whole.tasks for axis in task.axes}
-    for task in graph.tasks:
-        for edge in task.edges:
-            blocked.update(edge.gathered)
-    by_axis: dict[Axis, list[Callable[[str], bool]]] = {}
-    for task, wanted in selection.elements.items():
-        for axis in task.axes:
-            by_axis.setdefault(axis, []).append(_one_axis(task, wanted) if len(task.axes) == 1 else _anything)
-    return {
-        axis: _any_of(tests)
-        for axis, tests in by_axis.items()
-        if axis not in blocked
-    }
-
-
-def element_wants(graph: Graph, selection: Selection) -> dict[BoundTask, Callable[[str], bool]]:
-    """Return, for each mapped task of which not all elements are needed, which are: chosen ones, and what those need.
+def needed(graph: Graph, selection: Selection) -> dict[BoundTask, set[Want]]:
+    """Return which elements of each task are needed: chosen ones, and what those need; nothing if it is all of all.
 
     Args:
         graph: What is to be run.
@@ -270,41 +233,6 @@ def element_wants(graph: Graph, selection: Selection) -> dict[BoundTask, Callabl
     """
     if not selection.elements:
         return {}
-    asked: dict[BoundTask, list[Callable[[str], bool]]] = {task: [] for task in graph.tasks}
-    whole = {task for task in selection.targets if task not in selection.elements}
-    for task, wanted in selection.elements.items():
-        if task in asked:
-            asked[task].append(wanted)
-    for task in reversed(graph.tasks):  # users first
-        every = task in whole
-        aligned = [e.source for e in task.edges if not e.gathered and e.source.axes == task.axes]
-        if task.fallback is not None and task.fallback.axes == task.axes:
-            aligned.append(task.fallback)
-        for upstream in task.upstream():
-            if every or upstream not in aligned or any(e.source is upstream and e.gathered for e in task.edges):
-                whole.add(upstream)
-            else:
-                asked[upstream] += [_as_user(task, upstream, test) for test in asked[task]]
-    return {
-        task: _any_of(tests)
-        for task, tests in asked.items()
-        if task.axes and task not in whole
-    }
-
-
-def _as_user(user: BoundTask, task: BoundTask, wanted: Callable[[str], bool]) -> Callable[[str], bool]:
-    """Return whether the node of ``user`` that is aligned with a node of ``task`` is wanted."""
-    return lambda name: wanted(user.name + name[len(task.name) :])
-
-
-def _one_axis(task: BoundTask, wanted: Callable[[str], bool]) -> Callable[[str], bool]:
-    return lambda element: wanted(f"{task.name}[{element}]")
-
-
-def _any_of(tests: Sequence[Callable[[str], bool]]) -> Callable[[str], bool]:
-    """Return whether any of some tests holds, as one test."""
-    return lambda name: any(test(name) for test in tests)
-
-
-def _anything(element: str) -> bool:
-    return True
+    asked = {task: {want(task, selection.elements.get(task))} for task in selection.targets}
+    spread(reversed(graph.tasks), asked, BoundTask.upstream)
+    return asked

@@ -43,9 +43,10 @@ from flowkit.runner import Runner
 from flowkit.runs import Run, check_exact
 from flowkit.scheduler import Scheduler
 from flowkit.secrets import masking
-from flowkit.selection import Selection, axis_filters, choose, element_wants
+from flowkit.selection import Selection, choose, needed
 from flowkit.services import Before
 from flowkit.settling import settle_flow
+from flowkit.wants import axis_filters, only_some
 
 if TYPE_CHECKING:
     from flowkit.planning import Decision
@@ -396,7 +397,7 @@ class Session:
         selection = self.select()
         graph = self.graph.restricted(selection.targets)
         values = self.settle(graph, params)
-        wants = element_wants(graph, selection)
+        wants = only_some(needed(graph, selection))
         for task in graph.tasks:
             task.wants = wants.get(task)
         info = self._info(graph, values, params)
@@ -424,8 +425,8 @@ class Session:
         selected = graph.targets.union(come_along) if come_along else graph.targets
         self.selected = sum(sum(map(selected.__contains__, own)) for _, _, own in self._flows)
         values = self.settle(graph, params)
-        cut = axis_filters(graph, selection)
-        wants = element_wants(graph, selection)
+        asked = needed(graph, selection)
+        wants = only_some(asked)
         for task in graph.tasks:
             task.wants = wants.get(task)
         info = self._info(graph, values, params)
@@ -443,7 +444,7 @@ class Session:
                 limits=limits,
                 maxfail=1 if self.flags.get("x") else self.flags.get("maxfail"),
                 keep=(lambda task: task in targets) if keep else (lambda task: False),
-                only=_only(cut),
+                only=_only(axis_filters(asked)),
             )
         self.services[Scheduler] = runner.machine
         prepare(runner)

@@ -40,7 +40,7 @@ class Growth(Endings):
     def _create(self, state: TaskState, coords: Coords, name: str) -> Node | None:
         """Make a node, count what it waits for, and unlock it if that is nothing."""
         task = state.task
-        if task.wants is not None and len(coords) == len(state.sources) and not task.wants(name):
+        if task.wants is not None and len(coords) == len(state.sources) and not task.wants(ids_along(state, coords)):
             return None
         node = Node(task, coords, name)
         state.nodes[coords] = node

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from flowkit.graph import BoundTask, Graph
 from flowkit.secrets import STARS
 from flowkit.selection import Selection
+from flowkit.wants import Spelled, Wanted, both
 from flowkit_plugins.history.reading import History
 
 #: How far tasks are moved in definition order to come first.
@@ -52,13 +51,11 @@ def only_failed(
     targets = [task for task in selection.targets if task in ids]
     if not targets:
         return None
-    elements: dict[BoundTask, Callable[[str], bool]] = {}
+    elements: dict[BoundTask, Wanted] = {}
     for task in targets:
         before, names = selection.elements.get(task), ids[task]
         if names is not None:
-            elements[task] = _both(
-                frozenset(f"{task.name}[{n}]" for n in names).__contains__, before
-            )
+            elements[task] = both(Spelled(names), before)
         elif before is not None:
             elements[task] = before
     return Selection(
@@ -89,10 +86,6 @@ def _follow(task: BoundTask, up: BoundTask, ids: dict[BoundTask, set[str] | None
         ids[task] = set(above)
     elif (own := ids[task]) is not None:
         own |= above
-
-
-def _both(one: Callable[[str], bool], other: Callable[[str], bool] | None) -> Callable[[str], bool]:
-    return one if other is None else lambda name: one(name) and other(name)
 
 
 def failed_first(graph: Graph, failed: dict[BoundTask, set[str]]) -> None:
