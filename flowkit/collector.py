@@ -311,7 +311,7 @@ class Collector:
             if file.is_file():
                 module = self._load(file, [])
                 self._on_flowconf(module, self._relative(file))
-                self._confs[folder] = read_layer(module, str(file))
+                self._confs[folder] = read_layer(module, self._relative(file))
         return self._confs[folder]
 
     def load_function(self, text: str) -> object:

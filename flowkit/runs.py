@@ -68,13 +68,15 @@ class Run:
         if len(short) == 1:
             return short[0], None, None
         for task in graph.tasks:
-            if name in task.provides:
-                return task, None, name
-            for prefix in (f"{task.name}[", f"{task.key}["):
-                if name.startswith(prefix):
+            plain = name.removeprefix(f"{task.flow.path}::")
+            for part in (None, *task.provides):
+                called = part or task.name
+                if plain == part:
+                    return task, None, part
+                if plain.startswith(f"{called}["):
                     for node in self._runner.machine.nodes(task):
-                        if name in (node.id, node.full_id):
-                            return task, node, None
+                        if node.id == task.name + plain[len(called) :]:
+                            return task, node, part
         known = [t.name for t in graph.tasks if t.given is None]
         if len(short) > 1:
             raise KeyError(f"{name!r} is a task of several flows: {', '.join(t.key for t in short)}")

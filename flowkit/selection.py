@@ -155,11 +155,14 @@ def _matches_tags(wanted: Predicate, task: BoundTask) -> bool:
 
 def _deselect(selection: Selection, name: str) -> None:
     plain = name.partition("::")[2] or name
+    called, bracket, rest = plain.partition("[")
     for task in list(selection.targets):
-        if plain == task.name and (plain == name or name == f"{task.flow.path}::{plain}"):
+        if called != task.name and called not in task.provides:
+            continue
+        if not bracket and (plain == name or name == f"{task.flow.path}::{plain}"):
             selection.targets.remove(task)
-        elif plain.startswith(f"{task.name}[") and task.axes:
-            selection.elements[task] = both(by_id(task, plain.__ne__), selection.elements.get(task))
+        elif bracket and task.axes:
+            selection.elements[task] = both(by_id(task, f"{task.name}[{rest}".__ne__), selection.elements.get(task))
 
 
 _TOKEN = r"\s*(\(|\)|\band\b|\bor\b|\bnot\b|[^\s()]+)"

@@ -132,7 +132,9 @@ def rng() -> random.Random:
 def _seed(attempt: Attempt) -> str:
     from flowkit.digests import Undigestible, digest  # only here: it costs more than all the rest
 
-    parts: list[object] = [attempt.task.name]
+    declaration = attempt.task.declaration
+    assert declaration is not None  # a value is not called
+    parts: list[object] = [declaration.name]  # that of the task in the report may say where it is from
     for name, value in sorted((attempt.arguments or {}).items()):
         if name in attempt.task.resources:
             continue

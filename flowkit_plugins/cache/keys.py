@@ -113,7 +113,7 @@ class Keys:
         elif task.resources and asks_for_run(task.resources) and "cache" not in task.declaration.options:
             never = "it asks for `run`"
         version = options.get("version")
-        texts = [VERSION, task.name, hexed, self._environment, str(version)]
+        texts = [VERSION, task.declaration.name, hexed, self._environment, str(version)]
         plan = TaskPlan(policy, never, hexed, simple=not task.edges and not task.elements)
         plan.made = code
         if version is not None:
@@ -266,7 +266,7 @@ class Keys:
         hexed = self._hexed = self._fingerprinter.plain(function)
         if hexed is None:
             hexed = self._fingerprinter.fingerprint(function).hex
-        text = f"{VERSION}\0{task.name}\0{hexed}\0{tail}"
+        text = f"{VERSION}\0{task.declaration.name}\0{hexed}\0{tail}"
         if task.edges:
             counted: list[tuple[str, str]] = []
             for edge in task.edges:

@@ -37,7 +37,7 @@ class Reuse(Keeping):
         """Say which names of ``--refresh`` lead nowhere."""
         if not self._refresh:
             return ()
-        known = {t.name for t in graph.tasks if t.given is None}
+        known = {name for t in graph.tasks if t.given is None for name in (t.name, *t.provides)}
         return [
             OptionError(
                 f"--refresh {name}: there is no such task",
@@ -79,7 +79,7 @@ class Reuse(Keeping):
     def _again(self, task: BoundTask) -> bool:
         """Whether ``--refresh`` means it: it is named; or nothing is, and it is a target or comes from elsewhere."""
         if self._refresh is None or self._refresh:
-            return self._refresh is not None and task.name in self._refresh
+            return self._refresh is not None and not self._refresh.isdisjoint((task.name, *task.provides))
         assert self._run is not None  # the run began before
         if task in self._run.graph.targets or task.is_fallback or task.declaration is None:
             return True

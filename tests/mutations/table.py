@@ -62,7 +62,7 @@ MUTATIONS = [
     Mutation("a key without the arguments from above", KEYS, "                if edge.argument is None:\n                    continue\n", "                continue\n", "changed"),
     Mutation("a key without elements", KEYS, "            for element, source, index in inputs.elements:\n                counted", "            for element, source, index in ():\n                counted", "reference"),
     Mutation("a key without parameters", KEYS, '                texts.append(f"{argument}=v:{', '                [].append(f"{argument}=v:{', "key_injective"),
-    Mutation("a key without the code", KEYS, "texts = [VERSION, task.name, hexed,", 'texts = [VERSION, task.name, "",', "changed"),
+    Mutation("a key without the code", KEYS, "texts = [VERSION, task.declaration.name, hexed,", 'texts = [VERSION, task.declaration.name, "",', "changed"),
     Mutation("a collector's key counts one element", KEYS, "for name, node in inputs.gathered(edge, nodes)]", "for name, node in inputs.gathered(edge, nodes)[:1]]", "key_injective"),
     Mutation("all elements count as the first", KEYS, "{listed[1][index]}", "{listed[1][0]}", "reference"),
     Mutation("arguments are not told apart", KEYS, "sorted(counted)]).encode())", "sorted(counted)][:1]).encode())", "changed"),

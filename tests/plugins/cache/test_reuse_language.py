@@ -1028,6 +1028,25 @@ def test_refresh_runs_exactly_those_and_writes(flow):
     assert flow.words(refresh=[""]) == {"a": "same", "b": "same", "c": "same"}
 
 
+def test_refresh_of_a_provided_name_means_its_task(flow):
+    flow.write("@task(provides=['p', 'q'])\ndef a(): return 1, 2\n@task\ndef b(p): return p")
+    flow.run()
+    assert flow.words(refresh=["q"]) == {"a": "same", "b": "cached"}
+
+
+def test_an_overridden_task_is_known_wherever_the_project_lies(flow, project):
+    """Where it is from is in its id, and not in its key; nor does its random sequence hang on it."""
+    conf = "from flowkit import task\n@task\ndef base(rng): return rng.random()\n"
+    for folder in ("one", "two"):
+        flow.project.write(f"{folder}/flowconf.py", conf)
+        flow.write("@task\ndef base(base): return base + 1", f"{folder}/m.py")
+    assert flow.words("one/m.py") == {"base@one/flowconf.py": "ran", "base": "ran"}
+    value = flow.last["base"]
+    assert flow.words("two/m.py") == {"base@two/flowconf.py": "cached", "base": "cached"}
+    assert flow.words("two/m.py", no_cache=True) == {"base@two/flowconf.py": "ran", "base": "ran"}
+    assert flow.last["base"] == value
+
+
 def test_refreshed_results_replace_what_was_kept(flow):
     flow.write("@task\ndef a(): return Path('now').read_text()")
     (flow.root / "now").write_text("1")
