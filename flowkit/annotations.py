@@ -7,6 +7,7 @@ names another provider.
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 import typing
@@ -104,6 +105,10 @@ def read(annotation: object, namespace: Mapping[str, object]) -> Wants:
     except TypeError:  # unhashable metadata inside Annotated
         wants = None
     if wants is None:
+        if _quotes(annotation):  # what a quoted name means depends on the module: it is not remembered
+            annotation, problem = _unquoted(annotation, namespace)
+            wants = _read(annotation)
+            return replaced(wants, problem=problem) if problem else wants
         wants = _read(annotation)
         try:
             _known[annotation] = wants
@@ -115,9 +120,27 @@ def read(annotation: object, namespace: Mapping[str, object]) -> Wants:
 def evaluated(annotation: object, namespace: Mapping[str, object]) -> object:
     """Return an annotation as an object; ``typing.Any`` if it cannot be evaluated."""
     if isinstance(annotation, str):
-        annotation, problem = _evaluate(annotation, namespace)
+        try:
+            annotation, problem = _evaluate(annotation, namespace)
+        except DeclarationError:  # only an argument's outcome classes have to be understood
+            return typing.Any
         return typing.Any if problem else annotation
     return annotation
+
+
+def _quotes(annotation: object) -> bool:
+    """Whether a name stands in quotes inside an annotation: ``Failure["Refused"]``."""
+    return isinstance(annotation, typing.ForwardRef) or any(map(_quotes, typing.get_args(annotation)))
+
+
+def _unquoted(annotation: object, namespace: Mapping[str, object]) -> tuple[object, str | None]:
+    """Return an annotation with its quoted names looked up; as it is, and why, if one cannot be."""
+    holder = types.SimpleNamespace(__annotations__={"argument": annotation})
+    try:
+        # All modules share one Failure["Refused"], which keeps what it was in the first, unless locals are given.
+        return typing.get_type_hints(holder, dict(namespace), {}, include_extras=True)["argument"], None
+    except Exception as error:
+        return annotation, f"{type(error).__name__}: {error}"
 
 
 class _Lenient(dict[str, object]):
@@ -176,7 +199,16 @@ def _evaluate_once(text: str, namespace: Mapping[str, object]) -> tuple[object, 
         # Python's own are there, too: from 3.13 on, putting types together imports ``typing`` by them.
         return eval(text, {}, lenient), first  # noqa: S307 - the same text once more, with stand-ins for what it cannot find
     except Exception:
+        if _NAMES_AN_OUTCOME.search(text):
+            raise DeclarationError(
+                f"{text}: cannot be evaluated",
+                known=first,
+                remedy="What an argument takes has to be known: mend its annotation.",
+            ) from None
         return typing.Any, first
+
+
+_NAMES_AN_OUTCOME = re.compile(r"\b(Success|Failure|Skipped|Outcome|Collected)\b")
 
 
 def _read(annotation: object) -> Wants:
@@ -187,7 +219,7 @@ def _read(annotation: object) -> Wants:
         base, *metadata = typing.get_args(annotation)
         named = [m for m in metadata if isinstance(m, From)]
         if named:
-            source = named[-1].name
+            source = _named(named[-1])
             rest = tuple(m for m in metadata if not isinstance(m, From))
             annotation = typing.Annotated.__class_getitem__((base, *rest)) if rest else base
         inner = base
@@ -195,18 +227,42 @@ def _read(annotation: object) -> Wants:
         inner = annotation
     origin = typing.get_origin(inner)
     if inner is Collected or origin is Collected:
+        _refuse_nested(annotation, *typing.get_args(inner))
         args = typing.get_args(inner)
-        element = args[0] if args else typing.Any
-        if element is Collected or typing.get_origin(element) is Collected:
-            raise DeclarationError(
-                f"{_text(annotation)}: a Collected inside a Collected",
-                remedy="Collected gathers all open axes at once: write Collected[T].",
-            )
-        return Wants(_accepts(element), collected=True, source=source, annotation=annotation)
+        return Wants(_accepts(args[0] if args else typing.Any), collected=True, source=source, annotation=annotation)
+    _refuse_nested(annotation, inner)
     return Wants(_accepts(inner), source=source, annotation=annotation)
 
 
-def _members(annotation: object) -> tuple[object, ...]:
+def _named(source: From) -> str:
+    """Return the name that a ``From`` gives.
+
+    Raises:
+        DeclarationError: It gives none.
+    """
+    name: object = source.name
+    if isinstance(name, str) and name:
+        return name
+    meant = getattr(name, "__name__", "name")
+    raise DeclarationError(f"From({name!r}): not the name of anything", remedy=f'Write it as text: From("{meant}").')
+
+
+def _refuse_nested(whole: object, *inner: object) -> None:
+    """Refuse a ``Collected`` as a member of a union, or within an outcome: it gathers only where it stands outermost."""
+    for member in [m for each in inner for m in members(each)]:
+        origin = typing.get_origin(member) or member
+        if origin is Collected:
+            raise DeclarationError(
+                f"{_text(whole)}: a Collected inside of something else",
+                remedy="Collected gathers all open axes at once, and stands outermost: write Collected[T], "
+                "or Collected[Outcome[T]] for what became of each.",
+            )
+        if origin is Success or origin is Outcome:
+            _refuse_nested(whole, *typing.get_args(member))
+
+
+def members(annotation: object) -> tuple[object, ...]:
+    """Return the members of a union; anything else is the one member of itself."""
     origin = typing.get_origin(annotation)
     if origin is typing.Union or origin is types.UnionType:
         return typing.get_args(annotation)
@@ -219,7 +275,7 @@ def _accepts(annotation: object) -> Accepts:
     success = whole = skipped = False
     failure: tuple[type[BaseException], ...] | None = None
     inner: object = typing.Any
-    for member in _members(annotation):
+    for member in members(annotation):
         origin = typing.get_origin(member) or member
         args = typing.get_args(member)
         if origin is Success:
@@ -243,7 +299,7 @@ def _accepts(annotation: object) -> Accepts:
     if whole:
         return Accepts(value=False, success=True, failure=(), skipped=True, type=inner)
     if plain:
-        inner = plain[0] if len(plain) == 1 else typing.Any
+        inner = plain[0] if len(plain) == 1 else typing.Union[tuple(plain)]  # noqa: UP007 - built at run time from objects
     return Accepts(value=bool(plain), success=success, failure=failure, skipped=skipped, type=inner)
 
 
@@ -257,10 +313,10 @@ def _merge(
 
 def _exceptions(annotation: object) -> tuple[type[BaseException], ...]:
     """Return the classes of ``Failure[A | B]``; () means any (an unknown name included)."""
-    classes = _members(annotation)
+    classes = members(annotation)
     if all(isinstance(c, type) and issubclass(c, BaseException) for c in classes):
         return typing.cast("tuple[type[BaseException], ...]", classes)
-    if any(isinstance(c, (_Unknown, typing.TypeVar)) or c is typing.Any for c in classes):
+    if any(isinstance(c, (_Unknown, typing.TypeVar, typing.ForwardRef)) or c is typing.Any for c in classes):
         return ()
     raise DeclarationError(
         f"Failure[{_text(annotation)}]: not an exception class",
@@ -288,16 +344,23 @@ def cannot_fit(given: object, wanted: object) -> bool:
     Only plain classes are judged (ruling B13): unrelated by inheritance, not both numbers, and
     neither a protocol or an abstract class, which may be met without inheritance.
     """
-    given = type(None) if given is None else given
-    wanted = type(None) if wanted is None else wanted
-    if not _judged(given) or not _judged(wanted):
+    one, two = _judged(given), _judged(wanted)
+    if one is None or two is None or (one in _NUMBERS and two in _NUMBERS):
         return False
-    if given in _NUMBERS and wanted in _NUMBERS:
+    try:
+        return not (issubclass(one, two) or issubclass(two, one))
+    except Exception:  # a metaclass may answer as it likes, or not at all
         return False
-    return not (issubclass(given, wanted) or issubclass(wanted, given))  # type: ignore[arg-type]  # _judged
 
 
-def _judged(annotation: object) -> bool:
+def _judged(annotation: object) -> type | None:
+    """Return the class that the values of an annotation have, or None where that is not for certain."""
+    if annotation is None:
+        return type(None)
+    if typing.is_typeddict(annotation):
+        return dict
     if not isinstance(annotation, type) or isinstance(annotation, types.GenericAlias):
-        return False
-    return not (getattr(annotation, "_is_protocol", False) or hasattr(annotation, "__abstractmethods__"))
+        return None
+    if getattr(annotation, "_is_protocol", False) or hasattr(annotation, "__abstractmethods__"):
+        return None
+    return None if typing.Any in annotation.__mro__ else annotation  # typing.Any is a class, and fits everything

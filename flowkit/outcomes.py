@@ -63,6 +63,14 @@ class Failure(Outcome[T_co]):
     attempts: int = 1
     kind: str = "error"
 
+    def __class_getitem__(cls, item: Any) -> Any:
+        """Return the class for an annotation; several exceptions are joined, as in a union."""
+        if isinstance(item, tuple):
+            names = [getattr(each, "__name__", repr(each)) for each in item]
+            raise TypeError(f"Failure[{', '.join(names)}]: join them with |: Failure[{' | '.join(names)}]")
+        # A record is a class made anew, of which super() alone does not know.
+        return super(Failure, cls).__class_getitem__(item)  # type: ignore[misc]  # noqa: UP008 - Generic has it
+
 
 @record(frozen=True)
 class Skipped(Outcome[T_co]):

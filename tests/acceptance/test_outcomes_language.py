@@ -727,3 +727,42 @@ def test_an_annotation_in_quotes_says_the_same_where_all_are_text(flow, project,
         run = project.run("m.py", params={"n": 1})
         assert isinstance(run.outcomes["page"], Skipped)
         assert run["total"] == 1
+
+
+@pytest.mark.parametrize("annotation", ["Failure['Refused']", "int | Failure['Refused']", "'Failure[\"Refused\"]'", "Failure['Unknown']"])
+def test_an_exception_may_be_named_in_quotes(flow, annotation):
+    """One that cannot be looked up is any."""
+    f = flow(f"""
+        @task
+        def load(): raise Refused("no")
+        @task
+        def t(load: {annotation}): return type(load.error).__name__
+        class Refused(Exception): pass
+    """)
+    assert f.run()["t"] == "Refused"
+
+
+def test_an_exception_named_in_quotes_is_that_of_its_module(flow, project):
+    text = """
+        class Refused({base}): pass
+        @task
+        def load(): raise KeyError
+        @task
+        def t(load: Failure["Refused"]): pass
+    """
+    flow(text.format(base="Exception"), "one.py")
+    flow("Refused = KeyError".join(text.split("class Refused({base}): pass")), "two.py")
+    words = {n.full_id: n.word for n in project.run("one.py", "two.py", executor="inline").report.nodes}
+    assert (words["one.py::t"], words["two.py::t"]) == ("upstream", "ran")
+
+
+@pytest.mark.parametrize("quote", ["", "'"])
+def test_several_exceptions_side_by_side_are_told_to_be_joined(flow, quote):
+    said = flow(f"""
+        @task
+        def load(): pass
+        @task
+        def t(load: {quote}Failure[KeyError, ValueError]{quote}): pass
+    """).refusal()
+    assert "Failure[KeyError | ValueError]" in said
+    assert "m.py:" in said
