@@ -8,7 +8,7 @@ after its outer one. ``Collected`` gathers the axes that no other argument carri
 from __future__ import annotations
 
 import typing
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from flowkit.annotations import MISSING, cannot_fit, evaluated
 from flowkit.annotations import text as shown
@@ -16,32 +16,37 @@ from flowkit.errors import CycleError, ResolutionError, UsageError
 from flowkit.graph import Axis, BoundTask, Edge
 
 
-def assign_axes(tasks: Sequence[BoundTask]) -> list[UsageError]:
+def assign_axes(tasks: Sequence[BoundTask], unsure: Collection[BoundTask] = ()) -> list[UsageError]:
     """Set the axes of every task and what its edges gather; return what is wrong.
 
     Args:
         tasks: Upstream first.
+        unsure: Those of which something is wrong already: whether they, and what follows them, are mapped
+            is not known, so nothing is said of that.
     """
+    unsure = set(unsure)
     errors: list[UsageError] = []
     known: dict[tuple[BoundTask, str | None], Axis] = {}
     fallbacks = False
     for task in tasks:
         if not (task.edges or task.elements or task.fallback):
             continue
+        if unsure and not unsure.isdisjoint(_followed(task)):
+            unsure.add(task)
         if task.elements or any(edge.source.axes for edge in task.edges):
-            errors += _assign(task, known)
+            errors += [_not_mapped(task, edge) for edge in _assign(task, known) if edge.source not in unsure]
         else:
-            errors += [_not_mapped(task, edge) for edge in task.edges if edge.collected]
+            errors += [_not_mapped(task, edge) for edge in task.edges if edge.collected and edge.source not in unsure]
         if task.fallback is not None:
             fallbacks = True
-            if not set(task.fallback.axes) <= set(task.axes):
+            if task not in unsure and not set(task.fallback.axes) <= set(task.axes):
                 errors.append(_fallback_axes(task, task.fallback))
         errors += misfits(task)
     return errors + _waits(tasks) if fallbacks else errors
 
 
 def _waits(tasks: Sequence[BoundTask]) -> list[UsageError]:
-    """Return an error if one of these tasks, of which some have fallbacks, would wait for itself by way of one (ruling B15).
+    """Return an error for each loop in which tasks would wait for themselves by way of a fallback (ruling B15).
 
     A fallback ends only when all whose fallback it is have ended: it may still be called. So
     whoever needs it comes after those, too.
@@ -61,19 +66,30 @@ def _waits(tasks: Sequence[BoundTask]) -> list[UsageError]:
             count[task] -= 1
             if not count[task]:
                 free.append(task)
-    stuck = next((task for task in tasks if count[task]), None)
-    path: dict[BoundTask, None] = {}
-    while stuck is not None and stuck not in path:
-        path[stuck] = None
-        stuck = next(up for up in after[stuck] if count[up])
-    if stuck is None:
-        return []
-    steps = list(path)
-    loop = [*steps[steps.index(stuck) :], stuck]
-    return [CycleError.along([(task.name, task.where) for task in loop])]
+    errors: list[UsageError] = []
+    seen: set[BoundTask] = set()
+    for task in tasks:
+        path: dict[BoundTask, None] = {}
+        stuck = task
+        while count[stuck] and stuck not in path and stuck not in seen:
+            path[stuck] = None
+            stuck = next(up for up in after[stuck] if count[up])
+        seen.update(path)
+        if stuck in path:
+            steps = list(path)
+            loop = [*steps[steps.index(stuck) :], stuck]
+            errors.append(CycleError.along([(task.name, task.where) for task in loop]))
+    return errors
 
 
-def _assign(task: BoundTask, known: dict[tuple[BoundTask, str | None], Axis]) -> list[UsageError]:
+def _followed(task: BoundTask) -> list[BoundTask]:
+    """Return the tasks whose axes a task has, too."""
+    found = [edge.source for edge in task.edges if edge.argument is not None and not edge.collected]
+    return found + [element.axis.source for element in task.elements]
+
+
+def _assign(task: BoundTask, known: dict[tuple[BoundTask, str | None], Axis]) -> list[Edge]:
+    """Set the axes of a task and what its edges gather; return those that should gather, and find nothing to."""
     axes: dict[Axis, None] = {}
     for edge in task.edges:
         if edge.argument is not None and not edge.collected:
@@ -87,13 +103,10 @@ def _assign(task: BoundTask, known: dict[tuple[BoundTask, str | None], Axis]) ->
         element.axis = axis
         axes[axis] = None
     task.axes = tuple(axes)
-    errors: list[UsageError] = []
     for edge in task.edges:
         if edge.collected or edge.argument is None:
             edge.gathered = tuple(axis for axis in edge.source.axes if axis not in axes)
-        if edge.collected and not edge.gathered:
-            errors.append(_not_mapped(task, edge))
-    return errors
+    return [edge for edge in task.edges if edge.collected and not edge.gathered]
 
 
 def _not_mapped(task: BoundTask, edge: Edge) -> ResolutionError:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any
 
-from flowkit.annotations import MISSING, Wants, cannot_fit, evaluated, read
+from flowkit.annotations import MISSING, NOTHING, Wants, cannot_fit, evaluated, members, read
 from flowkit.annotations import text as shown
 from flowkit.collector import is_resource
 from flowkit.declarations import Argument, Declaration
+from flowkit.elements import NotAList, checked, parts_of
 from flowkit.errors import (
     CycleError,
+    DeclarationError,
     OptionError,
     ParameterError,
     ResolutionError,
+    UsageError,
     a_kind,
 )
 from flowkit.graph import BoundFlow, BoundResource, BoundTask, Element
@@ -44,7 +47,8 @@ class Binder(Lookup):
                 remedy="Import that name outside of TYPE_CHECKING: the parameter's type converts its value.",
             )
         if annotation is MISSING:
-            annotation = typing.Any if argument.default in (MISSING, None) else type(argument.default)
+            plain = argument.default is MISSING or argument.default is None
+            annotation = typing.Any if plain else type(argument.default)
         known = self.parameters.get(name)
         if known is None:
             self.parameters[name] = Parameter(
@@ -80,6 +84,19 @@ class Binder(Lookup):
             given.parameters = {name: name}
         return given
 
+    @staticmethod
+    def _read(declaration: Declaration, argument: Argument) -> Wants:
+        if argument.annotation is MISSING:
+            return NOTHING
+        try:
+            return read(argument.annotation, declaration.namespace)
+        except UsageError as error:
+            raise DeclarationError(
+                f"{declaration.kind} {declaration.name!r} ({declaration.where}), argument {argument.name!r}: {error.what}",
+                known=error.known,
+                remedy=error.remedy,
+            ) from error
+
     # Resources
 
     @staticmethod
@@ -108,9 +125,10 @@ class Binder(Lookup):
             kind = f"{found.declaration.kind} {name!r} of plugin {found.plugin!r}"
             gives = given_type(found.declaration)
         problem = ""
+        accepts = wants.accepts
         if argument.default is not MISSING:
             problem = "has a default"
-        elif wants.annotation is not MISSING and not wants.problem and cannot_fit(gives, wants.accepts.type):
+        elif not accepts.value or all(cannot_fit(gives, wanted) for wanted in members(accepts.type)):
             problem = f"is annotated {shown(wants.annotation)}"
         if problem:
             raise ResolutionError(
@@ -144,18 +162,20 @@ class Binder(Lookup):
         """Bind a resource and those it asks for; one that is bound alike for another flow is the same."""
         step = (declaration.name, declaration.where)
         if step in path:
-            raise CycleError.along([*path[path.index(step) :], step])
+            loop = path[path.index(step) :]
+            first = loop.index(min(loop))  # the same text, whichever of them is asked for
+            raise CycleError.along([*loop[first:], *loop[: first + 1]])
         scope = self._scope(declaration)
         below: dict[str, BoundResource] = {}
         constants: dict[str, object] = {}
         parameters: dict[str, str] = {}
         for argument in declaration.arguments():
-            wants = self._read_of(declaration, argument)
+            wants = self._read(declaration, argument)
             asked = wants.source or argument.name
             found = self.find(asked, (layer, declaration.name))
             if found is not None and found.input:
-                constants[argument.name] = self.around.inputs[asked]
-            elif found is None or (found.override is not None and self._overrides_parameter(found, asked)):
+                constants[argument.name] = self._input_value(found, asked)
+            elif found is None or self._overrides_parameter(found, asked):
                 self._declare(f"resource {declaration.name}", declaration, argument, wants, asked)
                 parameters[argument.name] = asked
             elif found.override is not None and found.declaration is None:
@@ -176,11 +196,6 @@ class Binder(Lookup):
             bound = BoundResource(name or declaration.name, declaration, scope, constants, parameters, below, plugin)
             self.around.resources[memo] = bound
         return bound
-
-    def _read_of(self, declaration: Declaration, argument: Argument) -> Wants:
-        if argument.annotation is MISSING:
-            return read(MISSING, {})
-        return read(argument.annotation, declaration.namespace)
 
     @staticmethod
     def _scope(declaration: Declaration) -> str:
@@ -256,6 +271,28 @@ def fits_elements(annotation: object, listed: Any, *, alike: bool = False) -> bo
     if not held or not isinstance(origin, type) or origin is UnionType or (origin is tuple and held[1:] != (...,)):
         return True
     return not cannot_fit(held[0] if held[1:] in ((), (...,)) else held[-1], listed.__args__[0])
+
+
+def check_literal(source: object, names: Sequence[str], where: str) -> None:
+    """Refuse what stands in ``each`` itself where it is no list, or an element cannot be unpacked into arguments.
+
+    Raises:
+        OptionError: It is neither.
+    """
+    try:
+        items = checked(source, f"{source!r:.80}")
+    except NotAList as error:
+        raise OptionError(
+            f"{where}: each: {error}", remedy="Name a task or a parameter, or write a list or a dict."
+        ) from None
+    if len(names) == 1:
+        return
+    for item in items.values() if isinstance(items, Mapping) else items:
+        if not isinstance(item, Iterator) and parts_of(item, len(names)) is None:
+            raise OptionError(
+                f"{where}: each unpacks an element into {', '.join(names)}, but it is {item!r:.80}",
+                remedy="Write as many parts in each element.",
+            )
 
 
 def providing(override: Declaration, original: Declaration | None) -> Declaration:

@@ -352,7 +352,7 @@ class Collector:
     @staticmethod
     def _import_failed(name: str, error: BaseException) -> TargetError:
         if isinstance(error, UsageError):
-            return TargetError(error.what, known=error.known, remedy=error.remedy)
+            return TargetError(error.what, known=error.known or _last_frames(error), remedy=error.remedy)
         if isinstance(error, SyntaxError):
             place = f"{short_path(error.filename)}:{error.lineno}" if error.filename else name
             line = (error.text or "").strip()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from types import CodeType, FunctionType
+from functools import partial
+from types import CodeType, FunctionType, MethodType
 from typing import Any, NoReturn
 
 from flowkit.annotations import MISSING
@@ -72,11 +73,23 @@ def innermost(function: object) -> object:
 
 def code_of(function: Callable[..., object]) -> CodeType | None:
     """Return the code object of what a user wrote, looking through wrappers."""
-    seen = innermost(function)
-    code = getattr(seen, "__code__", None)
-    if code is None:
-        code = getattr(getattr(seen, "__func__", None), "__code__", None)
-    return code
+    return getattr(written(function), "__code__", None)
+
+
+def written(function: object) -> object:
+    """Return the function behind wrappers, partials, methods and objects that can be called, as far as there is one."""
+    seen: Any = innermost(function)
+    while type(seen) is not FunctionType:
+        if isinstance(seen, partial):
+            inner = seen.func
+        elif isinstance(seen, MethodType):
+            inner = seen.__func__
+        else:
+            inner = getattr(type(seen), "__call__", None)  # noqa: B004 - what it is, not whether
+            if type(inner) is not FunctionType:
+                break
+        seen = innermost(inner)
+    return seen
 
 
 class Declaration:
@@ -121,7 +134,7 @@ class Declaration:
     @property
     def namespace(self) -> Mapping[str, object]:
         """The globals in which annotations are evaluated."""
-        found: Mapping[str, object] = getattr(innermost(self.function), "__globals__", {})
+        found: Mapping[str, object] = getattr(written(self.function), "__globals__", {})
         return found
 
     @property
@@ -185,11 +198,11 @@ class Declaration:
     def _from_signature(self) -> tuple[Argument, ...]:
         import inspect  # only wrapped or unusual callables come here
 
+        found = []
         try:
             parameters = inspect.signature(self.function).parameters.values()
-        except (TypeError, ValueError) as error:
-            raise self._refuse(f"has arguments that cannot be read: {error}", "Put it on a function of your own.") from error
-        found = []
+        except (TypeError, ValueError) as error:  # some of those written in C say nothing of their arguments
+            raise self._refuse(f"cannot be asked for its arguments: {error}", "Write a function that calls it.") from None
         for parameter in parameters:
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise self._starred()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 from pathlib import PurePath
 
@@ -32,11 +32,33 @@ def elements_of(value: object, what: str) -> tuple[Sequence[object], list[str]]:
         return list(value.values()), unique([element_id(key, i) for i, key in enumerate(value)])
     if isinstance(value, Collected):
         return value, unique(list(value.ids))
-    if isinstance(value, (set, frozenset)):
-        value = _ordered(value)
-    elif isinstance(value, (str, bytes, bytearray)) or not isinstance(value, Sequence):
-        raise NotAList(f"cannot map over {what}: it is {a_kind(value)}, not a sequence, mapping, set or Collected")
-    return value, unique([element_id(item, i) for i, item in enumerate(value)])
+    items: Sequence[object] = _ordered(value) if isinstance(value, (set, frozenset)) else checked(value, what)  # type: ignore[assignment]  # what is left
+    return items, unique([element_id(item, i) for i, item in enumerate(items)])
+
+
+def checked(value: object, what: str) -> Collection[object]:
+    """Return what a task is mapped over, if it has elements.
+
+    Raises:
+        NotAList: It has none.
+    """
+    if isinstance(value, _LISTS) and not isinstance(value, (str, bytes, bytearray)):
+        return value
+    raise NotAList(f"cannot map over {what}: it is {a_kind(value)}, not a sequence, mapping, set or Collected")
+
+
+_LISTS = (Sequence, Mapping, set, frozenset, Collected)
+
+
+def parts_of(element: object, count: int) -> tuple[object, ...] | None:
+    """Return the parts of an element for ``count`` arguments; None if it has not so many."""
+    if isinstance(element, (str, bytes)):
+        return None
+    try:
+        parts: tuple[object, ...] = tuple(element)  # type: ignore[arg-type]  # tried, and caught
+    except TypeError:
+        return None
+    return parts if len(parts) == count else None
 
 
 def _ordered(values: set[object] | frozenset[object]) -> list[object]:

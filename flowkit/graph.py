@@ -230,7 +230,10 @@ class Graph:
 
     def __init__(self, tasks: Sequence[BoundTask], flows: Sequence[BoundFlow], *, ordered: bool = False) -> None:
         self.flows = tuple(flows)
-        self.tasks: tuple[BoundTask, ...] = tuple(tasks if ordered else sorted_upstream_first(tasks))
+        sequence, cycles = (tasks, ()) if ordered else sorted_upstream_first(tasks)
+        if cycles:
+            raise cycles[0]
+        self.tasks: tuple[BoundTask, ...] = tuple(sequence)
         self.by_key: Mapping[str, BoundTask] = {t.key: t for t in self.tasks}
         self.targets: frozenset[BoundTask] = frozenset([t for t in tasks if t.given is None and not t.is_fallback])
 
@@ -272,17 +275,19 @@ class Graph:
         return graph
 
 
-def sorted_upstream_first(tasks: Sequence[BoundTask]) -> list[BoundTask]:
-    """Return tasks so that each comes after what it needs, else in the order given.
+def sorted_upstream_first(tasks: Sequence[BoundTask]) -> tuple[list[BoundTask], list[CycleError]]:
+    """Return tasks so that each comes after what it needs, else in the order given; and the cycles that prevent it.
+
+    A cycle names its path, with file:line of each step. Of those that share a task, which one wrong
+    argument may make by the hundred, the first is told.
 
     Iterative, so that a chain of 100,000 is no deeper than one of ten.
-
-    Raises:
-        CycleError: Names the path, with file:line of each step.
     """
     done: set[BoundTask] = set()
     on_path: dict[BoundTask, None] = {}
     ordered: list[BoundTask] = []
+    cycles: list[CycleError] = []
+    told: set[BoundTask] = set()
     for first in tasks:
         if first in done:
             continue
@@ -297,10 +302,14 @@ def sorted_upstream_first(tasks: Sequence[BoundTask]) -> list[BoundTask]:
             current, rest = stack[-1]
             for upstream in rest:
                 if upstream in on_path:
+                    if upstream in told or current in told:
+                        continue
                     path = list(on_path)
-                    loop = [*path[path.index(upstream) :], upstream]
-                    raise CycleError.along([(t.name, t.where) for t in loop])
-                if upstream not in done:
+                    loop = path[path.index(upstream) :]
+                    if told.isdisjoint(loop):
+                        told.update(loop)
+                        cycles.append(CycleError.along([(t.name, t.where) for t in [*loop, upstream]]))
+                elif upstream not in done:
                     on_path[upstream] = None
                     stack.append((upstream, iter(upstream.upstream())))
                     break
@@ -309,4 +318,4 @@ def sorted_upstream_first(tasks: Sequence[BoundTask]) -> list[BoundTask]:
                 del on_path[current]
                 done.add(current)
                 ordered.append(current)
-    return ordered
+    return ordered, cycles

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flowkit.annotations import Accepts
-from flowkit.elements import elements_of
+from flowkit.elements import elements_of, parts_of
 from flowkit.graph import Axis, BoundTask, Edge, Element
 from flowkit.outcomes import Failure, Skipped, Success
 from flowkit.records import record
@@ -331,12 +331,9 @@ def _wanted(accepts: Accepts, node: Node) -> bool:
 def _unpacked(item: object, element: Element, task: BoundTask) -> Sequence[object]:
     """Return the parts of an element for several arguments."""
     value = item.get() if type(item) is Handle else item
-    names = ", ".join(element.arguments)
-    try:
-        parts: tuple[object, ...] | None = tuple(value)  # type: ignore[arg-type]  # tried, and caught
-    except TypeError:
-        parts = None
-    if parts is None or isinstance(value, (str, bytes)) or len(parts) != len(element.arguments):
+    parts = parts_of(value, len(element.arguments))
+    if parts is None:
+        names = ", ".join(element.arguments)
         problem = ValueError(f"{task.name!r} unpacks an element into {names}, but it is {value!r:.200}")
         return [Handle(_raiser(problem)) for _ in element.arguments]
     return parts

@@ -51,7 +51,7 @@ class Surroundings:
         plugin_names: Name → (declaration, plugin) of tasks and resources that plugins bring.
         inputs: Values that plugins offer by name.
         overrides: By name.
-        convert: Turns an override's name and text into what an annotation wants.
+        convert: Turns what an override was given as into what an annotation wants.
     """
 
     task_options: Mapping[str, Option]
@@ -60,7 +60,7 @@ class Surroundings:
     plugin_names: Mapping[str, tuple[Declaration, str]]
     inputs: Mapping[str, object]
     overrides: Mapping[str, Override]
-    convert: Callable[[str, str, object], object]
+    convert: Callable[[Override, object], object]
     resources: dict[tuple[int, tuple[int, ...]], BoundResource] = field(factory=dict)
 
 
@@ -86,6 +86,7 @@ class Lookup:
 
     Attributes:
         errors: What is wrong so far.
+        unsure: The tasks that it is wrong with: what they are mapped over is not known.
         parameters: The flow's parameters, by name.
         layers: The modules whose names are visible, nearest first.
         flow: The flow.
@@ -101,6 +102,7 @@ class Lookup:
         self._provided = [self._parts_of(layer) for layer in self.layers]
         self.flow = self._bind_flow(collected)
         self._defaults = self._merge_defaults()
+        self.unsure: set[BoundTask] = set()
         self._givens: dict[str, BoundTask] = {}  #: parameters that are mapped over
 
     def _try(self, call: Callable[..., object], *arguments: object) -> None:
@@ -207,7 +209,7 @@ class Lookup:
             override = self.around.overrides.get(name)
             if override is not None:
                 override.used = True
-                return Found(-1, override=override, declaration=override.declaration)
+                return self._overridden(override, name)
         for index in range(start, len(self.layers)):
             layer = self.layers[index]
             declaration = layer.names.get(name)
@@ -217,8 +219,8 @@ class Lookup:
                 found.plugin, found.beneath = plugin, own and not start
                 return found
             whole = self._provided[index].get(name)
-            if whole is not None and (asked_from is None or asked_from != (index, whole)):
-                return Found(index, layer.names[whole], part=name)
+            if whole is not None and asked_from != (index, whole):
+                return self._found_part(index, whole, name, beneath=asked_from == (-1, whole))
         if name in self.around.inputs:
             return Found(len(self.layers) - 1, plugin="inputs", input=True)
         if asked_from is not None and own and start:  # an override may ask for the parameter it stands for
@@ -234,12 +236,30 @@ class Lookup:
             names.update(parts)
         return sorted(names)
 
+    def _found_part(self, index: int, whole: str, name: str, *, beneath: bool) -> Found:
+        """Return a name that a task of a layer provides: what stands in for that task provides it, too."""
+        override = self.around.overrides.get(whole)
+        if override is None or beneath or any(whole in nearer.names for nearer in self.layers[:index]):
+            return Found(index, self.layers[index].names[whole], part=name, beneath=beneath)
+        override.used = True
+        return Found(-1, override.declaration, name, override)
+
+    def _overridden(self, override: Override, name: str) -> Found:
+        """Return where an override leads; a value for a plugin's input is an input, too."""
+        found = Found(-1, override=override, declaration=override.declaration)
+        if name in self.around.inputs and found.declaration is None and not self._defined(name):
+            found.plugin, found.input = "inputs", True
+        return found
+
+    def _defined(self, name: str) -> bool:
+        """Whether a layer has a name, provided ones included."""
+        return any(name in layer.names or name in parts
+                   for layer, parts in zip(self.layers, self._provided, strict=True))
+
     def _overrides_parameter(self, found: Found, name: str) -> bool:
-        """Whether an override replaces a parameter: no layer knows the name."""
-        return not any(name in layer.names or name in parts
-                       for layer, parts in zip(self.layers, self._provided, strict=True)) and (
-            found.declaration is None
-        )
+        """Whether it is the override of a parameter: nothing has that name."""
+        plain = found.override is not None and found.declaration is None and not found.input
+        return plain and not self._defined(name)
 
     def _replaces_resource(self, name: str) -> bool:
         return any(name in layer.names and is_resource(layer.names[name]) for layer in self.layers)
@@ -256,4 +276,9 @@ class Lookup:
             if mapped and hint is not MISSING:
                 inner: Any = wanted
                 wanted = list[inner] | dict[str, inner]
-        return self.around.convert(override.name, override.text, typing.Any if wanted is None else wanted)
+        return self.around.convert(override, typing.Any if wanted is None else wanted)
+
+    def _input_value(self, found: Found, name: str) -> object:
+        """Return the value that a plugin offers, or what stands in for it, of the same type."""
+        offered = self.around.inputs[name]
+        return offered if found.override is None else self.around.convert(found.override, type(offered))

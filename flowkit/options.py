@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from flowkit.annotations import MISSING
 from flowkit.annotations import text as shown
+from flowkit.digests import Undigestible, digest
 from flowkit.errors import (
     OptionError,
     UsageError,
@@ -54,7 +55,7 @@ def flag_of(value: object, option: str, where: str) -> bool:
 
 
 def same(one: object, two: object) -> bool:
-    """Whether two defaults are the same, also where ``==`` does not give a bool."""
+    """Whether two defaults are the same; by their content where ``==`` does not give a bool, as of arrays."""
     if one is two:
         return True
     if type(one) is not type(two):
@@ -62,6 +63,10 @@ def same(one: object, two: object) -> bool:
     try:
         return bool(one == two)
     except Exception:
+        pass
+    try:
+        return digest(one) == digest(two)
+    except Undigestible:
         return False
 
 

@@ -34,38 +34,50 @@ def read(
     return found
 
 
-def unused(overrides: Mapping[str, Override], known: Collection[str]) -> list[UsageError]:
-    """Return an error for each override of a name that nothing asks for."""
+def unused(overrides: Mapping[str, Override], known: Collection[str], *, surely: bool) -> list[UsageError]:
+    """Return an error for each override of a name that nothing asks for.
+
+    Args:
+        overrides: By name.
+        known: The names that could be asked for.
+        surely: Whether all that asks could be read; else a known name may be asked for by what could not.
+    """
     return [
         OptionError(
             f"-O {name}: nothing asks for {name!r}",
             known=f"known: {listing(known)}",
-            remedy=did_you_mean(name, known, "Name a task, a resource or a parameter of the flow."),
+            remedy="Take it out."
+            if name in known
+            else did_you_mean(name, known, "Name a task, a resource or a parameter of the flow."),
         )
         for name, override in overrides.items()
-        if not override.used and name not in known
+        if not override.used and (surely or name not in known)
     ]
 
 
 def override_of(name: str, value: object) -> Override:
     """Return the override that a value or a function makes; a function is a task, unless it is declared otherwise."""
-    declaration = declared(value)
-    if declaration is None and callable(value) and not isinstance(value, type):
-        declaration = Task(value, {})
-    if declaration is None:
+    found = declared(value)
+    if found is not None:
+        declaration = type(found)(found.function, {**found.options, "name": name})
+    elif callable(value) and not isinstance(value, type):
+        declaration = Task(value, {"name": name})
+    else:
         return Override(name, value=value)
-    copy = type(declaration)(declaration.function, dict(declaration.options))
-    copy.name = name
-    return Override(name, declaration=copy)
+    return Override(name, declaration=declaration)
 
 
-def converted(name: str, text: str, annotation: object) -> object:
-    """Return the text of an override as an annotation wants it.
+def converted(override: Override, annotation: object) -> object:
+    """Return the value of an override as an annotation wants it.
 
     Raises:
         ParameterError: It does not fit.
     """
+    text = override.text is not None
+    value = override.text if text else override.value
     try:
-        return convert(text, annotation, text=True)
+        return convert(value, annotation, text=text)
     except Problem as problem:
-        raise ParameterError(f"-O {name}={text}: does not fit", known=str(problem), remedy="Give a value that does.") from None
+        raise ParameterError(
+            f"-O {override.name}={value}: does not fit", known=str(problem), remedy="Give a value that does."
+        ) from None

@@ -13,8 +13,15 @@ from collections.abc import Mapping, Sequence
 from types import FunctionType, GenericAlias
 from typing import Any
 
-from flowkit.annotations import MISSING, NOTHING, Wants, read
-from flowkit.binding import Binder, check_stand_in, given_value, inherited_elements, providing
+from flowkit.annotations import MISSING, Wants
+from flowkit.binding import (
+    Binder,
+    check_literal,
+    check_stand_in,
+    given_value,
+    inherited_elements,
+    providing,
+)
 from flowkit.collector import CollectedFlow, is_resource
 from flowkit.declarations import (
     ASYNC_GENERATOR,
@@ -159,11 +166,15 @@ class Resolver(Binder):
                 elif not self._bind_plain(bound, declaration):
                     self._bind_task(bound, declaration, layer)
             except UsageError as error:
-                self.errors.append(error)
+                self._wrong(bound, error)
         self._queue.clear()
         for given, original in self._stand_ins:
             self._try(self._map_given, given, original)
         self._stand_ins.clear()
+
+    def _wrong(self, bound: BoundTask, error: UsageError) -> None:
+        self.errors.append(error)
+        self.unsure.add(bound)
 
     def _bind_plain(self, bound: BoundTask, declaration: Declaration) -> bool:
         """Bind a task that says nothing but names of tasks that were found before; return whether it is one.
@@ -205,7 +216,7 @@ class Resolver(Binder):
             try:
                 edge = self._bind_argument(bound, declaration, argument, asked_from)
             except UsageError as error:
-                self.errors.append(error)
+                self._wrong(bound, error)
             else:
                 edges += [edge] if edge is not None else []
         if declaration.options:
@@ -245,17 +256,17 @@ class Resolver(Binder):
         self, bound: BoundTask, declaration: Declaration, argument: Argument, asked_from: tuple[int, str]
     ) -> Edge | None:
         """Find what an argument leads to: the edge to it if it is a task, else it is noted in ``bound``."""
-        wants = NOTHING if argument.annotation is MISSING else self._read(bound, declaration, argument)
+        wants = self._read(declaration, argument)
         name = wants.source or argument.name
         if name != asked_from[1] and (upstream := self._tasks_by_name.get(name)) is not None:
             return Edge(upstream, argument.name, wants.accepts, wants.collected)
         found = self.find(name, asked_from)
-        if found is None or (found.override is not None and self._overrides_parameter(found, name)):
+        if found is None or self._overrides_parameter(found, name):
             self._take_parameter(bound, declaration, argument, wants, name)
             return None
         if found.input:
             self._check_builtin(bound, declaration, argument, wants, found, name)
-            bound.constants = {**bound.constants, argument.name: self.around.inputs[name]}
+            bound.constants = {**bound.constants, argument.name: self._input_value(found, name)}
             bound.parameters = {**bound.parameters, argument.name: name}
             return None
         if found.declaration is not None and is_resource(found.declaration):
@@ -264,30 +275,21 @@ class Resolver(Binder):
             self._refuse_collected(bound, argument, wants)
             bound.resources = {**bound.resources, argument.name: self._found_resource(found, name)}
             return None
-        if found.override is not None and found.declaration is None and self._replaces_resource(name):
+        if found.override is not None and found.declaration is None and self._replaces_resource(found.override.name):
             constant = self._constant_resource(name, found.override, wants)
             bound.resources = {**bound.resources, argument.name: constant}
             return None
         if found.plugin is not None:
             self._check_builtin(bound, declaration, argument, wants, found, name)
-        upstream = self._found_task(found, name)
-        if found.override is None and found.plugin is None and found.part is None and name != asked_from[1]:
+        upstream = self._found_task(found)
+        own = name == asked_from[1] or name in bound.provides  # others find something else by it
+        if found.override is None and found.plugin is None and found.part is None and not own:
             self._tasks_by_name[name] = upstream
         return Edge(upstream, argument.name, wants.accepts, wants.collected, found.part)
 
-    def _read(self, bound: BoundTask, declaration: Declaration, argument: Argument) -> Wants:
-        try:
-            return read(argument.annotation, declaration.namespace)
-        except UsageError as error:
-            raise DeclarationError(
-                f"{declaration.kind} {bound.name!r} ({declaration.where}), argument {argument.name!r}: {error.what}",
-                known=error.known,
-                remedy=error.remedy,
-            ) from error
-
-    def _found_task(self, found: Found, name: str) -> BoundTask:
+    def _found_task(self, found: Found) -> BoundTask:
         if found.override is not None:
-            return self._overriding(found.override, name)
+            return self._overriding(found.override, found.override.name)
         assert found.declaration is not None  # parameters and resources were told apart before
         return self._task(found.layer, found.declaration.name, beneath=found.beneath)
 
@@ -319,9 +321,8 @@ class Resolver(Binder):
             return {}
         where = f"task {bound.name!r} ({bound.where})"
         if not isinstance(each, Mapping) or not each:
-            raise OptionError(
-                f"{where}: each={each!r} is no mapping", remedy='Write each={"argument": "source"}.'
-            )
+            wrong = "is empty" if isinstance(each, Mapping) else "is no mapping"
+            raise OptionError(f"{where}: each={each!r} {wrong}", remedy='Write each={"argument": "source"}.')
         names = [argument.name for argument in declaration.arguments()]
         found: dict[str, tuple[str, ...]] = {}
         for key in each:
@@ -352,7 +353,7 @@ class Resolver(Binder):
             try:
                 upstream, part = self._source(bound, declaration, names, source, asked_from)
             except UsageError as error:
-                self.errors.append(error)
+                self._wrong(bound, error)
                 continue
             # The axis itself is made when the axes of all sources are known.
             elements.append(Element(names, Axis(upstream, part, ()), unpack="," in key))
@@ -368,26 +369,22 @@ class Resolver(Binder):
     ) -> tuple[BoundTask, str | None]:
         where = f"task {bound.name!r} ({bound.where})"
         if not isinstance(source, str):
-            if isinstance(source, (bytes, int, float)) or not hasattr(source, "__iter__"):
-                raise OptionError(
-                    f"{where}: each over {source!r}, which is no list",
-                    remedy="Name a task or a parameter, or write a list or a dict.",
-                )
+            check_literal(source, names, where)
             label = f"{bound.key}.each.{'+'.join(names)}"
             return given_value(label, f"{bound.name}.{names[0]}", self.flow, source), None
         found = self.find(source, asked_from)
-        if found is None or (found.override is not None and self._overrides_parameter(found, source)):
-            return self._iterated(self._element_type(bound, declaration, names), source, bound), None
+        if found is None or self._overrides_parameter(found, source):
+            return self._iterated(self._element_type(declaration, names), source, bound), None
         if found.input or (found.declaration is not None and is_resource(found.declaration)):
             raise ResolutionError(
                 f"{where}: each over {source!r}, which is a resource",
                 remedy="Map over a task, a parameter or a list. Let a task that asks for the resource return the list.",
             )
-        return self._found_task(found, source), found.part
+        return self._found_task(found), found.part
 
-    def _element_type(self, bound: BoundTask, declaration: Declaration, names: Sequence[str]) -> object:
+    def _element_type(self, declaration: Declaration, names: Sequence[str]) -> object:
         """Return what an element of a source is, by the annotations of the arguments that take it; Any if none says."""
-        hints = [self._read(bound, declaration, a).annotation for a in declaration.arguments() if a.name in names]
+        hints = [self._read(declaration, a).annotation for a in declaration.arguments() if a.name in names]
         said = [typing.Any if hint is MISSING else hint for hint in hints]
         if len(said) == 1:
             return said[0]
@@ -399,13 +396,13 @@ class Resolver(Binder):
         where = f"task {bound.name!r} ({bound.where})"
         for name in names_of(declaration.options.get("needs", ()), "needs", where):
             found = self._must_be_task(name, "needs", bound, asked_from)
-            edges.append(Edge(self._found_task(found, name)))
+            edges.append(Edge(self._found_task(found)))
         fallback = declaration.options.get("fallback")
         if fallback is not None:
             if not isinstance(fallback, str):
                 raise OptionError(f"{where}: fallback={fallback!r} is no name", remedy="Name a task as text.")
             found = self._must_be_task(fallback, "fallback", bound, asked_from)
-            bound.fallback = self._found_task(found, fallback)
+            bound.fallback = self._found_task(found)
             bound.fallback.is_fallback = True
             if bound.provides:
                 bound.fallback.owes = {**bound.fallback.owes, bound.name: bound.provides}
@@ -436,6 +433,8 @@ class Resolver(Binder):
         """Let a list or dict stand in for a mapped task: for its elements, in their order or by their ids."""
         given.elements = inherited_elements(original)
         given.provides = original.provides
+        if original in self.unsure:
+            self.unsure.add(given)
         value = self._override_value(self._standing[given], original.declaration, mapped=bool(given.elements))
         given.given = lambda path: value
         check_stand_in(given, original, value)

@@ -47,11 +47,11 @@ def resource(function: Callable[..., Any] | None = None, /, **options: Any) -> A
     """
     if function is None:
         def decorate(decorated: F) -> F:
-            record(Resource(decorated, options))
+            record(Resource, decorated, options)
             return decorated
 
         return decorate
     if not callable(function):
         raise TypeError(f"@resource decorates a function, not {function!r}; options are keyword arguments")
-    record(Resource(function, NOTHING))
+    record(Resource, function, NOTHING)
     return function

@@ -19,7 +19,6 @@ from flowkit.clock import Clock, SystemClock
 from flowkit.collector import CollectedFlow, Collector, Target, parse
 from flowkit.declarations import NOTHING
 from flowkit.errors import (
-    CycleError,
     FlowError,
     NothingToRun,
     OptionError,
@@ -206,7 +205,7 @@ class Session:
                     self._bind(collected, around, errors)
                 if standing_in:
                     known = {n for r in self._resolvers for n in r.visible()}
-                    errors += overriding.unused(standing_in, known)
+                    errors += overriding.unused(standing_in, known, surely=not errors)
                 self._standing_in = standing_in
                 self.graph = graph = self._graph(errors)
         _raise_all(errors)
@@ -244,14 +243,13 @@ class Session:
         tasks: list[BoundTask] = []
         circular = False
         for resolver in self._resolvers:  # a cycle in one flow hides nothing of another
-            try:
-                mine = sorted_upstream_first(resolver.tasks)
-            except CycleError as error:
-                errors.append(error)
+            mine, cycles = sorted_upstream_first(resolver.tasks)
+            if cycles:
+                errors += cycles
                 errors += [e for t in resolver.tasks for e in misfits(t)]
                 circular = True
             else:
-                errors += assign_axes(mine)
+                errors += assign_axes(mine, resolver.unsure)
                 tasks += mine
         return None if circular else Graph(tasks, [r.flow for r in self._resolvers], ordered=True)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import FunctionType
 from typing import Any, TypeVar, overload
 
 from flowkit.declarations import NOTHING, Declaration
+from flowkit.errors import DeclarationError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,16 +25,19 @@ class Task(Declaration):
     kind = "task"
 
 
-def record(declaration: Declaration) -> None:
-    """Leave the declaration on its function and tell whoever is loading a module.
+def record(kind: type[Declaration], function: Callable[..., Any], options: dict[str, object]) -> None:
+    """Leave a declaration on its function and tell whoever is loading a module.
 
     Raises:
-        TypeError: It is no function that a declaration can be left on.
+        DeclarationError: It is no function that a declaration can be left on, or that has a name to ask by.
     """
-    function = declaration.function
-    if not callable(function) or isinstance(function, type) or not hasattr(function, "__dict__"):
-        kind = declaration.kind
-        raise TypeError(f"@{kind} decorates a function written in Python, not {function!r}")
+    plain = callable(function) and hasattr(function, "__dict__") and not isinstance(function, (type, partial))
+    if not plain or not (options.get("name") or hasattr(function, "__name__")):
+        raise DeclarationError(
+            f"@{kind.kind} over {function!r}, which is no function written in Python",
+            remedy="Write a function that calls it: others ask by its name, and its arguments say what it needs.",
+        )
+    declaration = kind(function, options)
     setattr(function, MARK, declaration)
     if recorders:
         recorders[-1].append(declaration)
@@ -50,8 +55,8 @@ def declared(thing: object) -> Declaration | None:
         return None
     if mark.function is not thing and callable(thing):
         # A decorator above ours copied the mark with functools.wraps: what it made is what is called.
-        wrapped = type(mark)(thing, dict(mark.options))
-        wrapped.name, wrapped.renamed = mark.name, mark.renamed
+        wrapped = type(mark)(thing, {**mark.options, "name": mark.name})
+        wrapped.renamed = mark.renamed
         return wrapped
     return mark
 
@@ -97,7 +102,7 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """
     if function is None:
         def decorate(decorated: F) -> F:
-            record(Task(decorated, options))
+            record(Task, decorated, options)
             return decorated
 
         return decorate
@@ -108,5 +113,5 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         return function
     if not callable(function):
         raise TypeError(f"@task decorates a function, not {function!r}; options are keyword arguments")
-    record(Task(function, NOTHING))
+    record(Task, function, NOTHING)
     return function

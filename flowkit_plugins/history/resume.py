@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowkit.errors import FailRequested, OptionError, SelectionError
 from flowkit.hookspecs import Known, Stale, hookimpl
+from flowkit.options import same
 from flowkit.parameters import Given, Problem, Sources, convert
 from flowkit.secrets import Mask
 from flowkit.values import Handle
@@ -194,11 +195,12 @@ def _alike(now: Given, then: Given | None, parameter: Any) -> bool:
             if then is None
             else convert(then.value, parameter.annotation, text=then.text)
         )
-        return bool(value == before)
     except Problem:
         return now == then
-    except Exception:  # a comparison of the user's own may raise anything
-        return False
+    try:
+        return bool(value == before)
+    except Exception:  # a comparison of the user's own may raise anything, and that of arrays is no bool
+        return same(value, before)
 
 
 # --- what was said by hand ---------------------------------------------------------------------

@@ -927,3 +927,107 @@ def test_a_parameter_whose_elements_may_fit_is_taken(flow, declared):
         def d(ps: {declared} = None): return 1
     """)
     assert f.words("::d") == {"d": "ran"}
+
+
+# What is wrong with each=
+
+
+@pytest.mark.parametrize("each", ['{"z": "src"}', '"src"', '{"x": 5}', "{}", '{"x": iter([1])}', '{"x,y": [(1, 2), (3,)]}'])
+def test_a_wrong_each_is_told_and_not_that_its_elements_cannot_be_collected(flow, each):
+    said = flow(f"""
+        @task
+        def src(): return [1]
+        @task(each={each})
+        def t(x, y=1): return x
+        @task
+        def mean(t): return t
+        @task
+        def col(t: Collected[int], mean: Collected[int]): return 1
+    """).refusal()
+    assert "task 't' (m.py:4): each" in said
+    assert "col" not in said
+
+
+def test_an_argument_that_leads_nowhere_does_not_make_its_task_one_that_cannot_be_collected(flow):
+    said = flow("""
+        @task(each={"x": [1]})
+        def one(x): return x
+        @task
+        def t(one: Annotated[int, From(one)]): return one
+        @task
+        def col(t: Collected[int]): return 1
+    """).refusal()
+    assert "From(" in said
+    assert "col" not in said
+
+
+def test_an_empty_each_is_called_empty(flow):
+    assert "each={} is empty" in flow("\n@task(each={})\ndef t(x): return x").refusal()
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("(i for i in range(3))", "it is a generator"), ("iter([1])", "it is a list_iterator"), ("5", "it is an int"),
+     ("b'ab'", "it is a bytes")],
+)  # fmt: skip
+def test_a_literal_source_that_is_no_list_is_told_before_anything_runs(flow, source, said):
+    told = flow(f"\n@task(each={{'x': {source}}})\ndef t(x): return x").refusal()
+    assert "task 't' (m.py:2): each: cannot map over " in told
+    assert said in told
+
+
+@pytest.mark.parametrize("source", ["[(1, 2), (3,)]", "{'a': (1, 2), 'b': 3}", "['ab']", "[None]", "[(1, 2, 3)]"])
+def test_an_element_of_a_literal_source_that_cannot_be_unpacked_is_told_before_anything_runs(flow, source):
+    told = flow(f"\n@task(each={{'x,y': {source}}})\ndef t(x, y): return x").refusal()
+    assert "task 't' (m.py:2): each unpacks an element into x, y, but it is " in told
+
+
+def test_elements_of_a_literal_source_are_not_used_up_by_looking_at_them(flow):
+    f = flow("""
+        @task(each={"x,y": [iter((1, 2)), (3, 4)]}, cache=False)
+        def t(x, y): return x + y
+    """)
+    assert list(f.value("t")) == [3, 7]
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    ["Collected[int] | None", "Outcome[Collected[int]]", "Success[Collected[int]]", "Collected | Failure",
+     "Collected[Collected[int]]", "Collected[Collected[int] | None]", "'Optional[Collected[int]]'"],
+)  # fmt: skip
+def test_collected_stands_outermost(flow, annotation):
+    said = flow(f"""
+        @task(each={{"x": [1]}})
+        def m(x): return x
+        @task
+        def total(m: {annotation}): return 1
+    """).refusal()
+    assert "task 'total' (m.py:4), argument 'm': " in said
+    assert "a Collected inside of something else" in said
+    assert "write Collected[T]" in said
+
+
+# Names that a mapped task provides
+
+
+def test_an_element_is_asked_for_by_a_name_that_its_task_provides(flow):
+    run = flow("""
+        @task(each={"n": [1, 2]}, provides=["p", "q"])
+        def a(n): return n, -n
+    """).run()
+    assert (run["p[1]"], run["m.py::q[2]"], run["m.py::a[1]"], run["a[2]"]) == (1, -2, (1, -1), (2, -2))
+    assert list(run["m.py::q"]) == [-1, -2]
+    assert run.outcomes["q[2]"].value == -2
+    with pytest.raises(KeyError):
+        run["p[3]"]
+
+
+def test_a_provided_name_means_its_task_for_deselect(flow):
+    f = flow("""
+        @task(each={"n": [1, 2]}, provides=["p", "q"])
+        def a(n): return n, -n
+        @task(provides=["train"])
+        def split(): return (3,)
+    """)
+    assert set(f.words(deselect=["m.py::train", "m.py::p[1]"])) == {"a[2]"}
+    assert set(f.words(deselect=["q"])) == {"split"}

@@ -644,3 +644,31 @@ def test_rng_is_the_same_sequence_each_time_and_another_for_each_node(flow):
     first, again = list(f.run()["f"]), list(f.run()["f"])
     assert first == again
     assert first[0] != first[1]
+
+
+# Defaults that cannot be compared
+
+
+ARRAYS = """
+    import numpy as np
+    @task
+    def a(x=np.zeros(3)): return x.sum()
+    @task
+    def b(x=np.zeros(3)): return x.sum()
+"""
+
+
+@pytest.mark.parametrize("command", ["run", "tasks", "plan", "graph"])
+def test_an_array_as_a_default_is_one_like_any_other(flow, project, command):
+    pytest.importorskip("numpy")
+    flow(ARRAYS)
+    ended = project.flowkit(command, "m.py")
+    assert ended.exit_code == 0, ended.err
+
+
+def test_two_arrays_as_defaults_are_the_same_if_their_content_is(flow):
+    numpy = pytest.importorskip("numpy")
+    f = flow(ARRAYS)
+    assert f.value("b", params={"x": numpy.ones(3)}) == 3
+    said = flow(ARRAYS.replace("def b(x=np.zeros(3))", "def b(x=np.ones(3))")).refusal()
+    assert "parameter 'x' is declared in two ways" in said

@@ -672,3 +672,301 @@ def test_an_override_that_cannot_be_had_is_told_as_it_was_typed(flow, project, o
     ended = project.flowkit("run", "m.py", "-O", override)
     assert ended.exit_code == 4
     assert f"-O {override}" in ended.err
+
+
+# Built-ins
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["log: Any", "run: Any", "log: Optional[logging.Logger]", "scheduled_at: datetime | None", "tmp_path: str | Path",
+     "rng: Optional[random.Random]"],
+)  # fmt: skip
+def test_an_annotation_that_a_built_in_may_fit_takes_it(flow, argument):
+    f = flow(f"""
+        import logging, random
+        from datetime import datetime
+        @task
+        def a({argument}): return 1
+    """)
+    assert f.value("a") == 1
+
+
+@pytest.mark.parametrize("argument", ["log: int | str", "log: Failure", "scheduled_at: Optional[int]", "log: Outcome[int]"])
+def test_an_annotation_of_which_no_member_fits_a_built_in_is_refused(flow, argument):
+    said = flow(f"@task\ndef a({argument}): pass".replace("@task", "\n@task")).refusal()
+    assert f"argument '{argument.partition(':')[0]}' is annotated" in said
+    assert "its name is taken" in said
+
+
+def test_an_override_of_scheduled_at_is_a_datetime_for_everybody(flow, project):
+    flow("""
+        from datetime import datetime
+        @resource
+        def clock(scheduled_at): return scheduled_at
+        @task
+        def a(scheduled_at: datetime, clock): print("a", repr(scheduled_at), scheduled_at == clock)
+        @task
+        def b(scheduled_at): print("b", repr(scheduled_at))
+    """)
+    ended = project.flowkit("run", "m.py", "-s", "-n", "1", "-O", "scheduled_at=2024-01-01")
+    assert ended.exit_code == 0
+    assert "a datetime.datetime(2024, 1, 1, 0, 0) True" in ended.out
+    assert "b datetime.datetime(2024, 1, 1, 0, 0)" in ended.out
+    ended = project.flowkit("run", "m.py", "-O", "scheduled_at=soon")
+    assert ended.exit_code == 4
+    assert "-O scheduled_at=soon: does not fit" in ended.err
+
+
+# A task's own name, and those it provides
+
+
+def test_a_task_that_asks_for_a_name_it_provides_gets_the_outer_one_and_others_get_its(flow, project):
+    project.write("flowconf.py", "from flowkit import task\n@task\ndef p(): return 'conf'\n")
+    f = flow("""
+        @task(provides=["p", "q"])
+        def a(p): return p + "!", 2
+        @task
+        def u(p, q): return f"{p} {q}"
+    """)
+    assert f.value("u") == "conf! 2"
+
+
+def test_a_function_that_stands_in_gets_the_names_of_the_task_that_it_stands_for(flow):
+    f = flow("""
+        @task(provides=["p", "q"])
+        def a(): return 1, 2
+        @task
+        def u(p, q): return p, q
+    """)
+    assert f.value("u", override={"a": lambda p: (p + 10, 3)}) == (11, 3)
+
+
+def test_what_stands_in_for_a_task_of_a_flowconf_provides_what_that_does(flow, project):
+    project.write("flowconf.py", "from flowkit import task\n@task(provides=['p', 'q'])\ndef a(): return 1, 2\n")
+    f = flow("""
+        @task
+        def u(p): return p
+    """)
+    assert f.value("u", override={"a": lambda p: (p + 10, 3)}) == 11
+    assert f.value("u", override={"a": (5, 6)}) == 5
+
+
+def test_the_id_of_an_overridden_task_says_where_it_is_from_below_the_root(flow, project):
+    project.write("flowconf.py", "from flowkit import task\n@task\ndef base(): return 1\n")
+    project.write("sub/flowconf.py", "from flowkit import task\n@task\ndef base(base): return base + 1\n")
+    f = flow("""
+        @task
+        def base(base): return base + 1
+    """, "sub/m.py")
+    assert set(f.words()) == {"base@flowconf.py", "base@sub/flowconf.py", "base"}
+    assert set(f.words("::base@sub/flowconf.py")) == {"base@flowconf.py", "base@sub/flowconf.py"}
+
+
+# Overrides
+
+
+@pytest.mark.parametrize("name", ["run", "log", "unused", "idle"])
+def test_an_override_of_a_name_that_nothing_asks_for_is_an_error(flow, project, name):
+    project.write("flowconf.py", "from flowkit import task\n@task\ndef unused(): return 1\n")
+    f = flow("""
+        @resource
+        def idle(): return 1
+        @task
+        def a(n: int = 1): return n
+    """)
+    said = f.refusal(override={name: 3})
+    assert f"-O {name}: nothing asks for {name!r}" in said
+    assert "Take it out." in said
+
+
+def test_an_override_is_not_called_unused_because_of_what_is_wrong_with_who_asks(flow):
+    said = flow("""
+        @resource
+        def pool(): return 1
+        @task(each={"z": [1]})
+        def a(pool): pass
+    """).refusal(override={"pool": 3})
+    assert "each names 'z'" in said
+    assert "-O pool" not in said
+
+
+CALLABLES = """
+import functools
+K = 2
+def add(n, m: "int" = 4): return n + m + K
+part = functools.partial(add, 3)
+class Adder:
+    def __init__(self, n): self.n = n
+    def __call__(self, m: "int" = 4): return self.n + m + K
+adder = Adder(3)
+"""
+
+
+@pytest.mark.parametrize("name", ["part", "adder"])
+def test_a_partial_or_an_object_that_can_be_called_stands_in_as_a_function_does(flow, project, name):
+    """Its arguments are resolved, and its code is part of keys."""
+    project.write("fakes.py", CALLABLES)
+    flow("""
+        @task
+        def raw(): return 0
+        @task
+        def use(raw): return raw
+    """)
+
+    def ran(*more):
+        ended = project.flowkit("run", "m.py", "-v", "-O", f"raw=fakes.py::{name}", *more)
+        assert ended.exit_code == 0, ended.err
+        return "m.py::raw RAN" in ended.out
+
+    assert ran()
+    assert not ran()
+    assert ran("-P", "m=5")
+    project.write("fakes.py", CALLABLES.replace("K = 2", "K = 20"))
+    assert ran()
+
+
+def test_an_object_that_can_be_called_is_called_for_its_value(flow):
+    import functools
+
+    f = flow("""
+        @task
+        def raw(): return 0
+        @task
+        def use(raw): return raw
+    """)
+    assert f.value("use", override={"raw": functools.partial(lambda n, m=4: n + m, 3)}) == 7
+
+
+@pytest.mark.parametrize("name", ["max", "functools.partial(max, key=len)"])
+def test_a_function_that_says_nothing_of_its_arguments_cannot_stand_in(flow, project, name):
+    project.write("fakes.py", f"import functools\nfake = {name}\n")
+    flow("\n@task\ndef raw(): return 0\n@task\ndef use(raw): return raw")
+    ended = project.flowkit("run", "m.py", "-O", "raw=fakes.py::fake")
+    assert ended.exit_code == 4
+    assert "task 'raw'" in ended.err
+    assert "Write a function that calls it." in ended.err
+
+
+@pytest.mark.parametrize("thing", ["functools.partial(int, 3)", "Thing()", "Thing"])
+@pytest.mark.parametrize("kind", ["task", "resource"])
+def test_what_has_no_name_to_ask_by_cannot_be_declared(flow, thing, kind):
+    said = flow(f"""
+        import functools
+        class Thing:
+            def __call__(self): return 1
+        a = {kind}({thing})
+    """).refusal()
+    assert f"@{kind} over " in said
+    assert "m.py:5" in said
+    assert "Write a function that calls it" in said
+
+
+# From
+
+
+@pytest.mark.parametrize(("name", "remedy"), [("3", "name"), ("raw", "raw"), ("''", "name")])
+def test_from_that_gives_no_name_is_an_error(flow, name, remedy):
+    said = flow(f"""
+        @task
+        def raw(): return 0
+        @task
+        def use(x: Annotated[int, From({name})]): return x
+        @resource
+        def pool(y: Annotated[int, From({name})]): return y
+    """).refusal()
+    assert "task 'use' (m.py:4), argument 'x': From(" in said
+    assert "resource 'pool' (m.py:6), argument 'y': From(" in said
+    assert f'Write it as text: From("{remedy}")' in said
+
+
+# Cycles
+
+
+def test_all_cycles_are_told_each_once(flow):
+    said = flow("""
+        @task
+        def a(b): pass
+        @task
+        def b(a): pass
+        @task
+        def c(d): pass
+        @task
+        def d(c): pass
+        @resource
+        def r1(r2): pass
+        @resource
+        def r2(r1): pass
+        @task
+        def e(r2, r1): pass
+    """).refusal()
+    assert said.count("a cycle: ") == 3
+    for path in ("a → b → a", "c → d → c", "r1 → r2 → r1"):
+        assert f"a cycle: {path}\n" in said
+
+
+def test_one_wrong_argument_is_one_cycle(flow):
+    steps = "".join(f"\n@task\ndef t{i}(start): pass" for i in range(20))
+    names = ", ".join(f"t{i}" for i in range(20))
+    said = flow(f"\n@task\ndef start(end): pass{steps}\n@task\ndef end({names}): pass").refusal()
+    assert said.count("a cycle: ") == 1
+
+
+def test_all_cycles_by_way_of_a_fallback_are_told(flow):
+    said = flow("""
+        @task(fallback="f1")
+        def a1(): pass
+        @task
+        def f1(a1): pass
+        @task(fallback="f2")
+        def a2(): pass
+        @task
+        def f2(a2): pass
+    """).refusal()
+    assert said.count("a cycle: ") == 2
+
+
+# What fits
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    ["Table", "dict", "Odd", "Shape", "Number", "type[int]", "list[int]", "Literal[1]", "Callable[[int], int]", "Any",
+     "Optional[Table]", "'Later'", "Stand"],
+)  # fmt: skip
+def test_special_forms_are_not_taken_for_plain_classes(flow, wanted):
+    f = flow(f"""
+        class Table(TypedDict):
+            a: int
+        class Shape(Protocol):
+            def m(self): ...
+        class Meta(type):
+            def __subclasscheck__(cls, other): raise ValueError("not to be asked")
+        class Odd(metaclass=Meta): pass
+        class Stand(Any): pass
+        Number = NewType("Number", int)
+        @task
+        def up() -> dict: return {{}}
+        @task
+        def table() -> Table: return {{}}
+        @task
+        def down(up: {wanted}, table: {wanted}): return 1
+        Later = dict
+    """)
+    assert f.value("down") == 1
+
+
+@pytest.mark.parametrize("wanted", ["str", "Mode"])
+def test_a_typed_dict_is_a_dict(flow, wanted):
+    said = flow(f"""
+        import enum
+        class Mode(enum.Flag):
+            A = 1
+        class Table(TypedDict):
+            a: int
+        @task
+        def up() -> Table: return {{}}
+        @task
+        def down(up: {wanted}): return 1
+    """).refusal()
+    assert f"wants 'up' as {wanted}, but 'up' gives Table" in said
