@@ -80,6 +80,7 @@ def written(function: object) -> object:
     """Return the function behind wrappers, partials, methods and objects that can be called, as far as there is one."""
     seen: Any = innermost(function)
     while type(seen) is not FunctionType:
+        inner: Any
         if isinstance(seen, partial):
             inner = seen.func
         elif isinstance(seen, MethodType):
