@@ -120,13 +120,7 @@ class Known:
     key: str
 
     def __init__(
-        self,
-        *,
-        value: Handle | None = None,
-        skipped: str | None = None,
-        reason: str = "",
-        saved: float = 0.0,
-        key: str = "",
+        self, *, value: Handle | None = None, skipped: str | None = None, reason: str = "", saved: float = 0.0, key: str = ""
     ) -> None:
         self.value = value
         self.skipped = skipped
@@ -322,6 +316,11 @@ def flowkit_node_lookup(node: Node, inputs: Inputs) -> Known | Stale | Later | N
         ``Known``, ``Stale`` with the reason, ``Later``, or ``None`` to pass the question on. If
         every plugin passes, the node is called without a reason.
     """
+
+
+@hookspec(firstresult=True)
+def flowkit_node_must_run(node: Node) -> str | None:
+    """Say why a node is called whatever it is called with. Asked in a plan, of what hangs off a node that runs."""
 
 
 @hookspec

@@ -67,6 +67,7 @@ class Planner:
         self._machine = Scheduler(run.graph, slots=1 << 30)
         self._gatherer = Gatherer(self._machine)
         self._lookup = plugins.caller("flowkit_node_lookup", first=True)
+        self._must_run = plugins.caller("flowkit_node_must_run", first=True)
         self._recall = Recall(plugins, self._machine, self._gatherer)
         self._before = before
         self._uncertain: dict[Node, None] = {}
@@ -116,17 +117,24 @@ class Planner:
             return
         above = self._uncertain_above(node)
         if above is not None:
-            self._decide(node, MAY_RUN, f"depends on `{above.id}`; kept if its result is unchanged")
+            self._may_run(node, f"depends on `{above.id}`; kept if its result is unchanged")
             return
         answer = self._lookup(node, Inputs(node, self._machine, self._gatherer)) if self._lookup else None
         if isinstance(answer, Known):
             self._known(node, answer)
         elif (need := self._uncertain_above(node, needs=True)) is not None:
-            self._decide(node, MAY_RUN, f"depends on how `{need.id}` ends")
+            self._may_run(node, f"depends on how `{need.id}` ends")
         elif isinstance(answer, (Stale, Later)):
             self._decide(node, RUNS, answer.reason)
         else:
             self._decide(node, RUNS, "")
+
+    def _may_run(self, node: Node, reason: str) -> None:
+        """Note what happens to a node below one that runs: it may run, unless it does whatever comes of that."""
+        must: str | None = self._must_run(node) if self._must_run is not None else None
+        if must is None and self._lookup is None:
+            must = ""  # nobody would keep it
+        self._decide(node, MAY_RUN if must is None else RUNS, reason if must is None else must)
 
     def _decide(self, node: Node, mark: str, reason: str) -> None:
         """Note what happens to a node that is taken to succeed, and may have another value afterwards."""

@@ -151,12 +151,12 @@ def flowkit_configure(session: Session) -> None:
     """Register what answers look-ups in this session."""
     from flowkit_plugins.cache.ahead import Ahead
     from flowkit_plugins.cache.continued import Stored
-    from flowkit_plugins.cache.nested import ReadOnly
+    from flowkit_plugins.cache.nested import Off
     from flowkit_plugins.cache.reuse import Reuse
     from flowkit_plugins.cache.storage import Storage
 
     if session.flags.get("no_cache"):
-        session.plugins.register(ReadOnly(), "cache:read-only")
+        session.plugins.register(Off(), "cache:off")
         return
     storage = session.services.get(Storage) or Storage(
         folder_of(session),

@@ -1,8 +1,11 @@
-"""A run inside a task: the task did more than its arguments tell, so it is not reused (ruling P15)."""
+"""A run inside a task: the task did more than its arguments tell, so it is not reused (ruling P15).
+
+And what is left to do with reuse off, that one thing included.
+"""
 
 from __future__ import annotations
 
-from flowkit.hookspecs import hookimpl
+from flowkit.hookspecs import Stale, hookimpl
 from flowkit.reports import Attempt, current_attempt
 from flowkit_plugins.cache.serializing import readonly
 
@@ -24,13 +27,27 @@ def note_flow_in_task() -> None:
         outer.stash[_RAN_A_FLOW] = True
 
 
-class ReadOnly:
-    """With reuse off, arrays are still handed out read-only, so that on and off behave alike."""
+_OFF = "--no-cache"
+_STALE = Stale(reason=_OFF)  # one for all nodes
+
+
+class Off:
+    """Reuse is off: says so, and still hands arrays out read-only, so that on and off behave alike."""
 
     @hookimpl
     def flowkit_run_started(self) -> None:
         """Tell a cache further out that its task runs a flow."""
         note_flow_in_task()
+
+    @hookimpl(trylast=True)  # others may know a node
+    def flowkit_node_lookup(self) -> Stale:
+        """Say why a node is called."""
+        return _STALE
+
+    @hookimpl(trylast=True)
+    def flowkit_node_must_run(self) -> str:
+        """Say why a node is called."""
+        return _OFF
 
     @hookimpl
     def flowkit_attempt_keep(self, attempt: Attempt) -> None:

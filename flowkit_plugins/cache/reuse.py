@@ -106,6 +106,13 @@ class Reuse(Keeping):
             return Stale(reason="refreshed")
         return self._decide(node, inputs, plan, key, counted)
 
+    @hookimpl
+    def flowkit_node_must_run(self, node: Node) -> str | None:
+        """Say why a node is called whatever its inputs are."""
+        if self._again(node.task):
+            return "refreshed"
+        return None if self._continued.active else self.keys.plan(node.task).never or None
+
     def _decide(
         self, node: Node, inputs: Inputs, plan: TaskPlan, key: str, counted: dict[str, str]
     ) -> KnownNode | Stale | Later:

@@ -5,6 +5,7 @@ is called, when, with what, and that its answer counts. A hook without a test he
 ``tests/test_reference.py``.
 """
 
+import re
 import sys
 import textwrap
 import types
@@ -51,12 +52,13 @@ def plugin(monkeypatch):
 def run(project, plugin):
     """Run a flow with a plugin made of functions."""
 
-    def run(*hooks, flow=FLOW, target="m.py", **keywords):
+    def run(*hooks, flow=FLOW, target="m.py", p=("probe",), **keywords):
         plugin(*hooks)
         project.write("m.py", textwrap.dedent(flow))
         keywords.setdefault("executor", "inline")
-        keywords.setdefault("no_cache", True)
-        return flowkit.run(target, p=["probe"], **keywords)
+        if "no:cache" not in p:
+            keywords.setdefault("no_cache", True)
+        return flowkit.run(target, p=list(p), **keywords)
 
     return run
 
@@ -351,7 +353,7 @@ def test_hook_flowkit_nodes_known(run):
     def flowkit_node_lookup(node, inputs):
         asked.append(node.id)
 
-    done = run(flowkit_nodes_known, flowkit_node_lookup)
+    done = run(flowkit_nodes_known, flowkit_node_lookup, p=["probe", "no:cache"])
     assert asked == [["one", "two"], "two"]
     assert [(n.node, n.word, n.reason) for n in done.report.nodes] == [("one", "cached", "guessed"), ("two", "ran", "")]
     assert done["two"] == 40
@@ -385,6 +387,16 @@ def test_hook_flowkit_node_lookup(run):
         ("two", "ran", "because"),
     ]
     assert done["two"] == 40
+
+
+def test_hook_flowkit_node_must_run(command):
+    """Asked in a plan of what cannot be looked up, since it hangs off what runs."""
+
+    def flowkit_node_must_run(node):
+        return f"{node.id} always does"
+
+    printed = command("plan", "m.py", hooks=[flowkit_node_must_run])
+    assert re.findall("^>.*", printed, re.M) == [">  one  no record", ">  two  two always does"]
 
 
 def test_hook_flowkit_attempt_started(run):

@@ -57,14 +57,14 @@ class Session:
         report = self.run(target, **keywords).report
         return next(n.reason for n in report.nodes if n.node == node)
 
-    def plan(self, target="m.py"):
+    def plan(self, target="m.py", **flags):
         """Node → (mark, reason) of ``flowkit plan``, in this process."""
         from flowkit.parameters import Sources
         from flowkit.session import Session as FlowkitSession
 
-        session = FlowkitSession([target])
+        session = FlowkitSession([target], plugin_requests=flags.pop("p", ()))
         try:
-            session.configure({})
+            session.configure(flags)
             sources = session.prepare(lambda: Sources(), None)
             return {d.node.partition("::")[2]: (d.mark, d.reason) for d in session.plan(sources)}
         finally:

@@ -1047,6 +1047,50 @@ def test_an_overridden_task_is_known_wherever_the_project_lies(flow, project):
     assert flow.last["base"] == value
 
 
+TWO = """
+    @task
+    def order(): return 1
+
+    @task
+    def bill(order): return order + 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"), [({"no_cache": True}, "--no-cache"), ({"refresh": [""]}, "refreshed"), ({"p": ["no:cache"]}, "")]
+)
+def test_a_plan_and_the_run_agree_on_what_runs_whatever_is_above_it(flow, flags, reason):
+    flow.write(TWO).run()
+    assert flow.plan(**flags) == {"order": (">", reason), "bill": (">", reason)}
+    plugins = ["no:history", "no:terminal", *flags.get("p", ())]
+    report = flow.run(**{**flags, "p": plugins}).report
+    assert {n.node: n.reason for n in report.nodes} == {"order": reason, "bill": reason}
+
+
+def test_a_task_without_cache_below_one_that_runs_is_planned_to_run(flow):
+    flow.write("""
+        @task(cache=False)
+        def x(): return 1
+
+        @task(cache=False)
+        def load(x): return x
+
+        @task(cache=False, needs=["x"])
+        def after(): return 1
+
+        @task
+        def kept(load): return load
+    """).run()
+    plan = flow.plan()
+    assert plan["x"] == plan["load"] == plan["after"] == (">", "cache=False")
+    assert plan["kept"][0] == "?"
+
+
+def test_refresh_of_one_task_leaves_what_hangs_off_it_open(flow):
+    flow.write(TWO).run()
+    assert {node: mark for node, (mark, _) in flow.plan(refresh=["order"]).items()} == {"order": ">", "bill": "?"}
+
+
 def test_refreshed_results_replace_what_was_kept(flow):
     flow.write("@task\ndef a(): return Path('now').read_text()")
     (flow.root / "now").write_text("1")
