@@ -177,7 +177,7 @@ class Gatherer:
         """
         value = self.value(node)
         if value is _NONE:
-            raise ValueMissing("not at hand")
+            raise ValueMissing("its result was not storable, and its elements are needed")
         if type(value) is Handle and value.elements is not None and axis.part in value.elements:
             return value.elements[axis.part]
         if type(value) is Handle:

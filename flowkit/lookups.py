@@ -14,7 +14,7 @@ from flowkit.inputs import Gatherer, Inputs
 from flowkit.plugins import Plugins
 from flowkit.reports import NodeReport
 from flowkit.scheduler import Node, Scheduler
-from flowkit.scheduler.events import Event, NodePutBack, NodeSkipped, NodeSucceeded
+from flowkit.scheduler.events import Event, NodeFailed, NodePutBack, NodeSkipped, NodeSucceeded
 
 AskAll = Callable[[Sequence[Node], Callable[[Node], Inputs]], Mapping[Node, Known] | None]
 
@@ -70,6 +70,8 @@ class Lookups:
 
     Attributes:
         recall: What is asked beforehand.
+        untold: The reports of nodes that are good, but whose values could not be stored. Each is called after
+            all if somebody needs its value, so it is told of when that is settled: a node is told of once.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Lookups:
         self._say = say
         self._tell = tell
         self._reasons = reasons
+        self.untold: dict[Node, NodeReport] = {}
 
     def taken(self, nodes: Sequence[Node]) -> list[NodeReport]:
         """Return the reports of nodes that the scheduler took for known."""
@@ -118,8 +121,44 @@ class Lookups:
         if answer.value is not None:
             self._gatherer.values[node] = answer.value
             self._gatherer.handles[node] = answer.value
-        self._tell(_cached(node, answer))
+            self._tell(_cached(node, answer))
+        else:
+            self.untold[node] = _cached(node, answer)
         self._say(NodeSucceeded(now, node, answer.value is None))
+
+    def needed(self, missing: Sequence[Node], user: Node) -> None:
+        """Note why nodes are called after all whose values are not at hand."""
+        for each in missing:
+            up = each.stand_in or each
+            if up in self.untold:
+                self._reasons.setdefault(up, not_storable(user))
+
+    def not_needed(self, node: Node) -> None:
+        """Nobody needs a value any more: tell of the node, unless it was called meanwhile."""
+        report = self.untold.pop(node, None)
+        if report is not None and node.report is None:
+            self._tell(report)
+
+    def give(self, node: Node, now: float) -> None:
+        """Take in the value that was given for a node."""
+        given = node.task.given
+        assert given is not None  # the caller looked
+        try:
+            value = given(())
+            if node.task.constants.get("__mapped__"):
+                value = self._gatherer.stand_in(node, value)
+        except Exception as error:
+            node.error = error
+            self._say(NodeFailed(now, node, error))
+            self._tell(NodeReport(node, "failed", str(error)))
+            return
+        self._gatherer.values[node] = value
+        self._say(NodeSucceeded(now, node))
+
+
+def not_storable(user: Node) -> str:
+    """Return why a node is called whose value was good, but not stored."""
+    return f"its result was not storable, and `{user.id}` needs it"
 
 
 def _cached(node: Node, answer: Known) -> NodeReport:

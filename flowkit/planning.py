@@ -15,7 +15,7 @@ from flowkit.elements import NotAList
 from flowkit.graph import Graph
 from flowkit.hookspecs import Known, Later, Stale
 from flowkit.inputs import Gatherer, Inputs
-from flowkit.lookups import Recall
+from flowkit.lookups import Recall, not_storable
 from flowkit.plugins import Plugins
 from flowkit.records import record
 from flowkit.reports import RunInfo
@@ -192,7 +192,10 @@ class Planner:
             return
         try:
             ids = self._gatherer.expand(node, command.axis)
-        except (ValueMissing, NotAList):
+        except (ValueMissing, NotAList) as error:
+            if isinstance(error, ValueMissing):
+                self._decisions[node] = self._decision(node, RUNS, error.reason)
+                self._hollow.discard(node)
             self._uncertain[node] = None
             self._events.append(Unread(0.0, node))
             return
@@ -225,8 +228,7 @@ class Planner:
                     for up in ups:
                         if up in self._hollow:
                             self._hollow.discard(up)
-                            reason = f"its result was not storable, and `{user.id}` needs it"
-                            self._decisions[up] = self._decision(up, RUNS, reason)
+                            self._decisions[up] = self._decision(up, RUNS, not_storable(user))
                             stack.append(up)
 
     def _unknown_elements(self) -> Iterator[Decision]:

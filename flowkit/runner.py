@@ -296,12 +296,13 @@ class Runner:
         task = node.task
         now = self._clock.now()
         if task.given is not None:
-            self._give(node, now)
+            self._lookups.give(node, now)
             return None
         if not node.forced and self._lookups.look_up(node, now):
             return None
         arguments, missing = self.gatherer.arguments(node)
         if missing:
+            self._lookups.needed(missing, node)
             self._events.append(InputsMissing(now, node, missing))
             return None
         attempt = Attempt(node, len(self._tries.get(node) or ()) + 1, self.run, now)
@@ -310,21 +311,6 @@ class Runner:
             self._attempt_started(attempt)
         self._running[node] = attempt
         return attempt
-
-    def _give(self, node: Node, now: float) -> None:
-        given = node.task.given
-        assert given is not None  # the caller looked
-        try:
-            value = given(())
-            if node.task.constants.get("__mapped__"):
-                value = self.gatherer.stand_in(node, value)
-        except Exception as error:
-            node.error = error
-            self._events.append(NodeFailed(now, node, error))
-            self._tell_node(NodeReport(node, "failed", str(error)))
-            return
-        self.values[node] = value
-        self._events.append(NodeSucceeded(now, node))
 
     def _take(self, command: Take) -> None:
         self._tell_nodes(self._lookups.taken(command.nodes))
@@ -359,6 +345,8 @@ class Runner:
 
     def _release(self, command: Release) -> None:
         node = command.node
+        if self._lookups.untold:
+            self._lookups.not_needed(node)
         if not self._keep(node.task):
             self.gatherer.release(node)
         else:
@@ -379,6 +367,8 @@ class Runner:
 
     def _finish(self, command: Finish) -> None:
         self._finished = True
+        for node in list(self._lookups.untold):
+            self._lookups.not_needed(node)
         self.executor.wake()
 
     # How attempts end

@@ -1,5 +1,6 @@
 """Reuse as the language says it (section 8) and rulings D, E and P decide it: sentence by sentence."""
 
+import json
 import os
 from datetime import UTC, datetime, timedelta
 
@@ -986,6 +987,62 @@ def test_an_unstorable_value_is_computed_where_it_is_a_target_or_needed(flow):
     flow.words("m.py::user", params={"k": 2})
     assert flow.called() == ["lock"]
     assert flow.words("m.py::user", params={"k": 2}) == {"lock": "cached", "user": "cached"}
+
+
+def told(flow, *words):
+    """What was told of each node of the flow, in order: (node, word, reason)."""
+    done = flow.project.flowkit("run", *words, "--json", "-p", "no:history")
+    events = [json.loads(line) for line in done.out.splitlines()]
+    return [(e["node"].partition("::")[2], e["word"], e["reason"]) for e in events if e["event"] == "node_ended"]
+
+
+def test_of_an_unstorable_value_is_told_once_when_it_is_settled_whether_it_is_needed(flow):
+    flow.write(UNSTORABLE)
+    flow.run()
+    assert told(flow, "m.py::user", "-P", "k=2") == [
+        ("lock", "ran", "its result was not storable, and `user` needs it"),
+        ("user", "ran", "parameter `k` changed: 1 → 2"),
+    ]
+    assert sorted((node, word) for node, word, _ in told(flow, "m.py::below", "-P", "k=2")) == [
+        ("below", "ran"), ("lock", "cached"), ("user", "cached"),
+    ]  # fmt: skip
+    assert sorted((node, word) for node, word, _ in told(flow, "m.py::below", "-P", "k=2")) == [
+        ("below", "cached"), ("lock", "cached"), ("user", "cached"),
+    ]  # fmt: skip
+
+
+def test_of_an_unstorable_list_is_told_once(flow):
+    flow.write("""
+        import threading
+        @task
+        def locks(): return [threading.Lock(), threading.Lock()]
+        @task(each={"one": "locks"})
+        def use(one): return 1
+        @task
+        def total(use: Collected[int]): return sum(use)
+    """)
+    flow.run()
+    reason = "its result was not storable, and its elements are needed"
+    assert flow.plan("m.py::total")["locks"] == (">", reason)
+    ends = told(flow, "m.py::total")
+    assert ends[0] == ("locks", "ran", reason)
+    assert len(ends) == len({node for node, _, _ in ends}) == 4
+
+
+def test_an_unstorable_value_whose_user_is_held_back_is_told_of_all_the_same(flow):
+    flow.write("""
+        import threading
+        @task
+        def lock(): return threading.Lock()
+        @task(cache=False)
+        def bad(n: int = 1):
+            if n == 2: fail("two")
+        @task(needs=["bad"])
+        def user(lock, k: int = 1): return k
+    """)
+    flow.run()
+    words = flow.words("m.py::user", params={"n": 2, "k": 2})
+    assert words == {"lock": "cached", "bad": "failed", "user": "upstream"}
 
 
 def test_an_unstorable_value_of_a_task_that_is_not_cached_runs_its_users(flow):
