@@ -33,6 +33,9 @@ LETTERS = {
     "retry": "R",
 }
 
+#: In an attempt's stash: the paths of the files that it left, as texts. Who keeps the value answers for them, too.
+FILES = "flowkit.files"
+
 #: Words that mean the node itself went wrong.
 BAD = ("failed", "timeout", "error")
 

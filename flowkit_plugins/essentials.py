@@ -4,7 +4,7 @@ All but the last are resources of scope ``task``, made when a task asks and for 
 ``scheduled_at`` is a value, and counts for reuse as a parameter does.
 
 ``out`` needs one hook: what a task wrote is put in its place after the task returned and before
-anything sees the value, so that a file in ``out/`` is always that of a success.
+anything sees the value, so that a file in ``out/`` is always that of a success, and of its result.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from flowkit.errors import ResourceError
 from flowkit.hookspecs import hookimpl
 from flowkit.outcomes import Failure, Skipped, Success
 from flowkit.records import record
-from flowkit.reports import current_attempt
+from flowkit.reports import FILES, current_attempt
 from flowkit.resources import resource
 from flowkit.values import Collected
 
@@ -178,6 +178,7 @@ class Out:
         self._staging = self._folder / "new"
         self._names: set[str] = set()
         self._aside = 0
+        self.published: list[str] = []  #: the files that were put in their place
 
     def __call__(self, name: str | PurePath) -> Path:
         """Return the path to write the file (or folder) ``name`` to.
@@ -252,6 +253,7 @@ class Out:
                 self._aside += 1
                 os.replace(target, self._folder / f"old-{self._aside}")
             os.replace(entry.path, target)
+            self.published += _files_in(target) if folder else [str(target)]
 
 
 @resource(scope="task")
@@ -281,6 +283,8 @@ def _settle(attempt: Attempt) -> None:
     try:
         if attempt.kind == "success":
             attempt.value = staging.commit(attempt.value)
+            if staging.published:
+                attempt.stash[FILES] = staging.published
     except Exception as error:
         from flowkit.tracebacks import as_text
 
@@ -290,6 +294,10 @@ def _settle(attempt: Attempt) -> None:
         attempt.traceback = as_text(error)
     finally:
         staging.discard()
+
+
+def _files_in(folder: Path) -> list[str]:
+    return [os.path.join(above, name) for above, _, names in os.walk(folder) for name in sorted(names)]
 
 
 def folder_name(node: str) -> str:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from flowkit.clock import Clock
-from flowkit.digests import Digest
+from flowkit.digests import Digest, FileMemory
 from flowkit.elements import elements_of
+from flowkit.filefacts import FileFact, digest_file
 from flowkit.graph import BoundTask
 from flowkit.inputs import part_of
-from flowkit.reports import Attempt, RunInfo
+from flowkit.reports import FILES, Attempt, RunInfo
 from flowkit_plugins.cache import files as files_
 from flowkit_plugins.cache.faults import Unstorable
 from flowkit_plugins.cache.keys import Known
@@ -40,9 +41,11 @@ class Records:
         self._clock = clock
         self._constant = constant
         self._sources: dict[BoundTask, set[str | None]] = {}
+        self._memory = FileMemory()
 
-    def begin(self, run: RunInfo) -> None:
-        """Note whose results are lists that others map over."""
+    def begin(self, run: RunInfo, memory: FileMemory) -> None:
+        """Note whose results are lists that others map over, and where digests of files are remembered."""
+        self._memory = memory
         for task in run.graph.tasks:
             for element in task.elements:
                 self._sources.setdefault(element.axis.source, set()).add(element.axis.part)
@@ -72,7 +75,6 @@ class Records:
         """Return the trace of a result, and the blob of its value if it can be stored."""
         took = (attempt.ended_at or 0.0) - attempt.started_at
         blob: tuple[str, Dumped] | None = None
-        files: list[dict[str, Any]] | None = None
         kind = "success"
         if facts is not None and facts.holds_secret:
             note = "it holds a secret"
@@ -85,8 +87,8 @@ class Records:
             kind = "hollow"
         elif ran_a_flow(attempt):
             kind, note = "unkept", "it runs a flow"
-        if kind != "hollow" and facts is not None and facts.files:
-            files = files_.describe(facts.files, self._root)
+        files = files_.describe(self._files(attempt, facts), self._root)
+        if files and (facts is None or not facts.holds_secret):
             files_.keep_copies(files, self._root, self._storage)
         now = self._clock.timestamp()
         trace: Trace = trace_of((
@@ -94,6 +96,16 @@ class Records:
             json.dumps(files) if files else None, _body(known) if known.parts or known.elements else None,
         ))  # fmt: skip
         return trace, blob
+
+    def _files(self, attempt: Attempt, facts: Digest | None) -> list[FileFact]:
+        """Return what is known of the files of a result: those that it names, and those that were left besides."""
+        found = {fact.path: fact for fact in facts.files} if facts is not None else {}
+        if attempt.stash is not None:
+            left: Any = attempt.stash.get(FILES, ())
+            for path in left:
+                if path not in found:
+                    found[path] = digest_file(path, self._memory)
+        return list(found.values())
 
 
 def _body(known: Known) -> str:

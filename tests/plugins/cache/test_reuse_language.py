@@ -814,6 +814,60 @@ def test_a_file_of_out_is_brought_back_on_a_hit(flow):
     assert file.read_text() == "2"
 
 
+LEFT = """
+    @task
+    def a(out, n: int = 1):
+        out("x.csv").write_text(str(n))
+        folder = out("parts")
+        folder.mkdir()
+        (folder / "y").write_text(str(n))
+        return n
+"""
+
+
+def test_a_file_of_out_that_is_not_returned_belongs_to_the_result_all_the_same(flow):
+    flow.write(LEFT)
+    flow.run()
+    flow.run(params={"n": 2})
+    files = [flow.root / "out" / "a" / "x.csv", flow.root / "out" / "a" / "parts" / "y"]
+    assert [f.read_text() for f in files] == ["2", "2"]
+    assert flow.ran() == []
+    assert [f.read_text() for f in files] == ["1", "1"]
+    for file in files:
+        file.unlink()
+    assert flow.plan()["a"][0] == "c"
+    assert flow.ran() == []
+    assert [f.read_text() for f in files] == ["1", "1"]
+
+
+def test_a_file_of_out_that_is_not_returned_and_too_large_to_keep_is_a_miss(flow, monkeypatch):
+    from flowkit_plugins.cache import files
+
+    monkeypatch.setattr(files, "LARGEST_KEPT", 0)
+    flow.write(LEFT)
+    flow.run()
+    assert flow.ran() == []
+    (flow.root / "out" / "a" / "x.csv").write_text("?")
+    assert flow.reason("a") == "output file `out/a/x.csv` was modified and was too large to keep"
+
+
+def test_a_file_of_out_that_is_not_returned_counts_where_the_value_is_not_stored(flow):
+    flow.write("""
+        import threading
+        @task
+        def a(out):
+            out("x").write_text("x")
+            return threading.Lock()
+        @task
+        def b(a): return 1
+    """)
+    flow.run()
+    assert flow.ran("m.py::b") == []
+    (flow.root / "out" / "a" / "x").unlink()
+    assert flow.ran("m.py::b") == []
+    assert (flow.root / "out" / "a" / "x").read_text() == "x"
+
+
 def test_a_file_of_out_that_is_too_large_to_keep_is_a_miss_that_says_so(flow, monkeypatch):
     from flowkit_plugins.cache import files
 
