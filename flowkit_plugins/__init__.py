@@ -11,6 +11,7 @@
 | ``schedule`` | ``schedule=``, ``timezone=``, ``catchup=`` of a flow, ``flowkit next`` |
 | ``drawing`` | ``flowkit graph`` |
 | ``scaffold`` | ``flowkit new`` |
+| ``strict`` | ``--strict`` |
 | ``testing`` | ``effect=``, ``strategy=``, ``expect=``, ``--faults``, ``flowkit test`` |
 | ``junitxml`` | ``--junitxml FILE`` |
 | ``jsonlines`` | ``--json`` |
@@ -30,6 +31,7 @@ BUILT_IN = (
     "schedule",
     "drawing",
     "scaffold",
+    "strict",
     "testing",
     "junitxml",
     "jsonlines",

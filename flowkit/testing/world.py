@@ -11,11 +11,13 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flowkit.digests import digest
 from flowkit.errors import TaskTimeout, UsageError, WorkerLost
 from flowkit.hookspecs import hookimpl
 from flowkit.testing.clock import VirtualClock
 from flowkit.testing.faultplans import Fault, Plan
 from flowkit.testing.simulator import Simulator
+from flowkit_plugins.strict import Given, changed, given
 
 if TYPE_CHECKING:
     from flowkit.graph import Graph
@@ -99,7 +101,7 @@ class World:
         self._slept = 0.0
         self._patch_sleep = patch_sleep
         self._observe = observe
-        self._before: dict[str, tuple[str, dict[str, object]]] = {}
+        self._before: dict[str, list[Given]] = {}
         self.executor = _Workers(self, clock, workers, Script(schedule))
 
     # What goes wrong
@@ -221,7 +223,7 @@ class World:
                 raise TaskTimeout("a fault plan says so")
             raise Withheld("takes too long, as a fault plan says")
         if self._observe and attempt.arguments:
-            self._before[attempt.node] = (_content(attempt), dict(attempt.arguments))
+            self._before[attempt.node] = given(attempt, digest)
 
     @hookimpl(tryfirst=True)
     def flowkit_attempt_ended(self, attempt: Attempt) -> None:
@@ -257,36 +259,9 @@ class World:
         self.point("after_call", attempt.node)
 
     def _compare(self, attempt: Attempt) -> None:
-        from flowkit.digests import Undigestible, digest
-
-        content, values = self._before.pop(attempt.node, ("", {}))
-        if not content:
-            return
-        for name, value in values.items():
-            if name in attempt.task.resources:
-                continue
-            try:
-                after = digest(value)
-            except Undigestible:
-                continue
-            if f"{name}={after}" not in content.split("\n"):
-                self.mutations.append((attempt.node, name))
-                self.note(f"{attempt.node} changed its argument {name!r}")
-
-
-def _content(attempt: Attempt) -> str:
-    """Return the digests of a call's arguments, resources excepted, one a line."""
-    from flowkit.digests import Undigestible, digest
-
-    lines = ["arguments"]
-    for name, value in (attempt.arguments or {}).items():
-        if name in attempt.task.resources:
-            continue
-        try:
-            lines.append(f"{name}={digest(value)}")
-        except Undigestible:
-            continue
-    return "\n".join(lines)
+        for name in changed(self._before.pop(attempt.node, ()), digest):
+            self.mutations.append((attempt.node, name))
+            self.note(f"{attempt.node} changed its argument {name!r}")
 
 
 class _Workers(Simulator):
