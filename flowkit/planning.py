@@ -124,7 +124,9 @@ class Planner:
             self._known(node, answer)
         elif (need := self._uncertain_above(node, needs=True)) is not None:
             self._may_run(node, f"depends on how `{need.id}` ends")
-        elif isinstance(answer, (Stale, Later)):
+        elif isinstance(answer, Later):
+            self._decide(node, MAY_RUN, answer.reason)
+        elif isinstance(answer, Stale):
             self._decide(node, RUNS, answer.reason)
         else:
             self._decide(node, RUNS, "")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     import click
 
+    from flowkit.errors import UsageError
+    from flowkit.graph import Graph
     from flowkit.session import Session
 
 __all__ = ["Cache"]
@@ -138,6 +140,17 @@ def flowkit_settings() -> Sequence[Option]:
             convert=_count,
         ),
     ]
+
+
+@hookimpl
+def flowkit_collected(graph: Graph) -> Sequence[UsageError]:
+    """Refuse ``key`` and ``valid`` that cannot be called."""
+    own = [t for t in graph.tasks if isinstance(c := t.options.get("cache"), Cache) and (c.key or c.valid)]
+    if not own:
+        return ()
+    from flowkit_plugins.cache.asking import misfits
+
+    return [error for task in own for error in misfits(task)]
 
 
 def folder_of(session: Session) -> Path:

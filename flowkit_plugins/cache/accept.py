@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from flowkit.durations import words
 from flowkit.hookspecs import hookimpl
 from flowkit.records import field, record
+from flowkit_plugins.cache.asking import Uncertain
 from flowkit_plugins.cache.faults import Miss
 from flowkit_plugins.cache.fingerprint import BODY, Fingerprint, Part, explain
-from flowkit_plugins.cache.keys import Uncertain
 from flowkit_plugins.cache.packs import row_of
 from flowkit_plugins.cache.plans import TaskPlan, stored_parts
 from flowkit_plugins.cache.shelf import Records, Shelf, task_of
@@ -148,6 +148,7 @@ def accept(session: Session, shelf: Shelf, wanted: Mapping[str, Last], given: Gi
 
     def watch(reuse: Any) -> Stamp:
         nonlocal stamp
+        reuse.loads = True  # a `key` may look at values: it is the user's word that counts here
         stamp = Stamp(reuse, shelf, wanted)
         return stamp
 

@@ -15,7 +15,7 @@ from flowkit.hookspecs import hookimpl
 from flowkit.inputs import Inputs
 from flowkit.scheduler import Node
 from flowkit.values import Handle
-from flowkit_plugins.cache.keys import Uncertain
+from flowkit_plugins.cache.asking import Uncertain
 from flowkit_plugins.cache.packs import row_of
 from flowkit_plugins.cache.reuse import Reuse
 

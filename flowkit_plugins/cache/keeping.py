@@ -58,6 +58,7 @@ class Keeping:
         self._clock = clock
         self._refresh = refresh
         self._planning = False
+        self.loads = False  #: whether a plan may load values
         self._hook = digest_hook
         self._environment = environment() if with_environment else ""
         self._memory = FileMemory()

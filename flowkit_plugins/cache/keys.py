@@ -15,16 +15,13 @@ from flowkit.digests import Digest, Undigestible, small
 from flowkit.graph import Axis, BoundResource, BoundTask, Edge
 from flowkit.inputs import Inputs
 from flowkit.scheduler import Node, State
+from flowkit_plugins.cache.asking import Uncertain, arguments
 from flowkit_plugins.cache.fingerprint import BODY, Fingerprint, Fingerprinter, Part
 from flowkit_plugins.cache.plans import Counted, TaskPlan, asks_for_run, hashed, looks, silent
 from flowkit_plugins.cache.policy import Cache
 from flowkit_plugins.cache.traces import Trace
 
 VERSION = "flowkit-key/1"
-
-
-class Uncertain(Exception):
-    """The key cannot be made: the reason says why the node has to run."""
 
 
 Elements = Mapping[str | None, tuple[Sequence[str], Sequence[str]]]
@@ -65,11 +62,13 @@ class Keys:
         fingerprinter: For code.
         digest: Returns the digest of a value's content (files included); raises ``Undigestible``.
         environment: Counted in every key; ``""`` for nothing.
+        load: Whether values may be loaded for a task's own ``key``.
     """
 
     def __init__(
-        self, fingerprinter: Fingerprinter, digest: Callable[[object], Digest], environment: str = ""
+        self, fingerprinter: Fingerprinter, digest: Callable[[object], Digest], environment: str = "", *, load: bool = True
     ) -> None:
+        self.load = load
         self._fingerprinter = fingerprinter
         self._digest = digest
         self._environment = environment
@@ -298,11 +297,9 @@ class Keys:
     def _own_key(self, policy: Cache, inputs: Inputs) -> str:
         function = policy.key
         assert function is not None  # the caller looked
-        arguments = inputs.arguments()
-        if arguments is None:
-            raise Uncertain("its key needs a value that is not at hand")
+        found = arguments("key", function, inputs, load=self.load)
         try:
-            return f"k:{self._content(function(**policy.for_key(arguments)))}"
+            return f"k:{self._content(function(**found))}"
         except Exception as error:
             raise Uncertain(f"its key could not be made: {type(error).__name__}: {error}") from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -22,7 +21,7 @@ class Cache:
             the content of them all.
         salt: Anything; a change of it starts afresh.
         valid: Called before a result is reused, with those of the task's arguments that it names,
-            and the stored ``value`` if it asks for that; false means: run again.
+            and the stored ``value`` if it asks for that; false means: run again. Neither may be async.
     """
 
     ttl: float | str | timedelta | None = None
@@ -41,19 +40,6 @@ class Cache:
     def seconds(self) -> float | None:
         """The time to live in seconds, or None."""
         return self.ttl  # type: ignore[return-value]  # __post_init__ converted it
-
-    def for_key(self, arguments: Mapping[str, object]) -> dict[str, object]:
-        """Return those of the arguments that ``key`` takes."""
-        assert self.key is not None  # the caller looked
-        known = inspect.signature(self.key).parameters.values()
-        if any(p.kind is p.VAR_KEYWORD for p in known):
-            return dict(arguments)
-        names = {p.name for p in known}
-        return {name: value for name, value in arguments.items() if name in names}
-
-    def names_of_valid(self) -> tuple[str, ...]:
-        """Return the names that ``valid`` asks for."""
-        return tuple(inspect.signature(self.valid).parameters) if self.valid is not None else ()
 
 
 ON = Cache()

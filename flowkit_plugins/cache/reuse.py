@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from flowkit.digests import FileMemory
 from flowkit.durations import words
@@ -15,12 +14,13 @@ from flowkit.hookspecs import Later, Stale, hookimpl
 from flowkit.inputs import Inputs
 from flowkit.reports import RunInfo, RunReport
 from flowkit.scheduler import Node
-from flowkit.values import Handle
+from flowkit.values import Handle, ValueMissing
 from flowkit_plugins.cache import files as files_
+from flowkit_plugins.cache.asking import VALUE, Uncertain, Unloaded, arguments, asks_for_value
 from flowkit_plugins.cache.faults import NO_RECORD, Miss
 from flowkit_plugins.cache.fingerprint import Fingerprinter
 from flowkit_plugins.cache.keeping import Keeping
-from flowkit_plugins.cache.keys import Keys, Known, Uncertain
+from flowkit_plugins.cache.keys import Keys, Known, text_of
 from flowkit_plugins.cache.nested import note_flow_in_task
 from flowkit_plugins.cache.plans import TaskPlan, stored_parts
 from flowkit_plugins.cache.reasons import explain
@@ -65,7 +65,8 @@ class Reuse(Keeping):
         memo = self._storage.source_memo()
         fingerprinter = Fingerprinter(user_roots=[self._root], memo=memo, digest=self._constant)
         self._code = fingerprinter.code
-        self.keys = Keys(fingerprinter, self._digest, self._environment)
+        load = self.loads or not self._planning
+        self.keys = Keys(fingerprinter, self._digest, self._environment, load=load)
         self._records.begin(run, self._memory)
 
     @hookimpl(tryfirst=True)  # what it has to say belongs into everybody's report
@@ -96,15 +97,17 @@ class Reuse(Keeping):
             return self._only_continued(node, inputs, plan)
         try:
             key, counted = self.keys.key(node, inputs, plan)
+            if not self._again(task) or key in self._made:  # an equal element may have been refreshed before
+                return self._decide(node, inputs, plan, key, counted)
+        except Unloaded as error:
+            return Later(not_before=0.0, reason=str(error))  # a plan never asks again
         except Uncertain as error:
             return Stale(reason=str(error))
-        if self._again(task) and key not in self._made:  # an equal element may have been refreshed before
-            waits = self._rights.claim(node, key)
-            if waits is not None:
-                return waits
-            self._keys[node] = (key, counted)
-            return Stale(reason="refreshed")
-        return self._decide(node, inputs, plan, key, counted)
+        waits = None if self._planning else self._rights.claim(node, key)
+        if waits is not None:
+            return waits
+        self._keys[node] = (key, counted)
+        return Stale(reason="refreshed")
 
     @hookimpl
     def flowkit_node_must_run(self, node: Node) -> str | None:
@@ -168,9 +171,7 @@ class Reuse(Keeping):
             problem = self._files_problem(trace.files)
             if problem:
                 return problem
-        if policy.valid is not None and not kept and not self._valid(policy, trace, inputs):
-            return "no longer valid"
-        return None
+        return None if policy.valid is None or kept else self._invalid(policy.valid, trace, inputs)
 
     def _files_problem(self, files: str) -> str | None:
         repair = not self._planning
@@ -198,20 +199,21 @@ class Reuse(Keeping):
                 return Stale(reason=problem)
         return self._reused(node, trace, continued.reason)
 
-    def _valid(self, policy: Any, trace: Trace, inputs: Inputs) -> bool:
-        names = policy.names_of_valid()
-        wanted: dict[str, object] = {}
-        if any(name != "value" for name in names):
-            arguments = inputs.arguments()
-            if arguments is None:
-                return False
-            wanted = {name: arguments[name] for name in names if name in arguments}
-        if "value" in names:
-            wanted["value"] = self.value(trace)
+    def _invalid(self, valid: Callable[..., object], trace: Trace, inputs: Inputs) -> str | None:
+        """Return why a result is no longer what the user's own check calls valid, or None."""
+        load = self.keys.load
+        wanted = arguments("valid", valid, inputs, load=load)
+        if asks_for_value(valid):
+            if not load:
+                raise Unloaded("its `valid` looks at the value, and a plan loads none")
+            try:
+                wanted[VALUE] = self.value(trace)
+            except ValueMissing as error:
+                return error.reason
         try:
-            return bool(policy.valid(**wanted))
-        except Exception:  # a check that raises is a check that fails
-            return False
+            return None if valid(**wanted) else "no longer valid"
+        except Exception as error:  # a check that raises is a check that fails
+            return f"`valid` raised {type(error).__name__}: {text_of(error)}"
 
     def _reused(self, node: Node, trace: Trace, reason: str = "") -> KnownNode:
         self._used.append(trace)

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from reuse_flows import Clock, counted_loads
 
+import flowkit
+
 
 CHAIN = """
     import helpers
@@ -517,7 +519,92 @@ def test_valid_is_asked_before_reuse_with_the_arguments_it_names_and_the_value(f
 def test_a_valid_that_raises_is_a_miss(flow):
     flow.write("@task(cache={'valid': lambda: 1 // 0})\ndef a(): return 1")
     flow.run()
-    assert flow.reason("a") == "no longer valid"
+    assert flow.reason("a") == "`valid` raised ZeroDivisionError: integer division or modulo by zero"
+
+
+@pytest.mark.parametrize("option", ["key", "valid"])
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        ("lambda zz: True", "'zz', which is no argument"),
+        ("lambda lis: True", "Did you mean 'list'?"),
+        ("lambda tmp_path: True", "'tmp_path', which is no argument"),
+        ("check", "is async"),
+        ("bool", "does not say what it takes"),
+    ],
+)
+def test_a_key_or_valid_that_cannot_be_called_is_an_error_before_anything_runs(flow, option, function, told):
+    flow.write(f"""
+        async def check(list): return True
+        @task(cache={{"{option}": {function}}})
+        def t(tmp_path, list: int = 1): return 1
+    """)
+    for flags in ({}, {"no_cache": True}):
+        with pytest.raises(flowkit.FlowError) as error:
+            flow.run(**flags)
+        assert f"task 't' (m.py:4): {option} of cache=" in str(error.value)
+        assert told in str(error.value)
+
+
+@pytest.mark.parametrize("option", ["key", "valid"])
+def test_a_key_or_valid_may_have_defaults_and_take_anything(flow, option):
+    flow.write(f"""
+        def one(n, zz=1): return n + zz
+        def all(**arguments): return len(arguments) == 1 and arguments["n"]
+        @task(cache={{"{option}": one}})
+        def a(n: int = 1): return 1
+        @task(cache={{"{option}": all}})
+        def b(n: int = 1): return 1
+    """)
+    assert flow.ran() == ["a", "b"]
+    assert flow.ran() == []
+
+
+@pytest.mark.parametrize(
+    ("option", "function", "reason"),
+    [
+        ("key", "lambda u: note(u)", "its `key` looks at values, and a plan loads none"),
+        ("valid", "lambda u: note(u)", "its `valid` looks at values, and a plan loads none"),
+        ("valid", "lambda value: note(value)", "its `valid` looks at the value, and a plan loads none"),
+        ("key", "lambda n: note(n)", None),
+        ("valid", "lambda n: note(n)", None),
+    ],
+)
+def test_a_plan_calls_key_and_valid_only_where_no_value_is_loaded(flow, monkeypatch, option, function, reason):
+    flow.write(f"""
+        def note(what):
+            with Path("called").open("a") as f: f.write("x ")
+            return True
+        @task
+        def u(): return [1]
+        @task(cache={{"{option}": {function}}})
+        def t(u, n: int = 1): return 1
+        @task
+        def below(t): return t
+    """)
+    flow.run()
+    flow.called()
+    with counted_loads(monkeypatch) as loads:
+        plan = flow.plan()
+    assert loads == []
+    assert plan["u"][0] == "c"
+    if reason is None:
+        assert plan["t"][0] == plan["below"][0] == "c" and flow.called()
+    else:
+        assert plan["t"] == ("?", reason) and plan["below"][0] == "?" and flow.called() == []
+    assert flow.ran() == []
+
+
+def test_a_plan_takes_no_lock_of_what_it_would_refresh(flow):
+    from flowkit_plugins.cache.rights import Rights
+
+    flow.write("@task\ndef a(): return 1")
+    flow.run()
+    claimed = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rights, "claim", lambda self, node, key: claimed.append(node))
+        assert flow.plan(refresh=[""]) == {"a": (">", "refreshed")}
+    assert claimed == []
 
 
 # --- outcomes -------------------------------------------------------------------------------------
