@@ -26,7 +26,10 @@ def seconds(duration: float | str | timedelta) -> float:
     elif isinstance(duration, str):
         value = _read(duration)
     elif isinstance(duration, (int, float)) and not isinstance(duration, bool):
-        value = float(duration)
+        try:
+            value = float(duration)
+        except OverflowError:
+            value = float("inf")
     else:
         raise TypeError(f"a duration is seconds, a timedelta, or text like '1h30m', not {duration!r}")
     if not 0 <= value < float("inf"):

@@ -448,6 +448,12 @@ def test_a_result_expires_counted_from_the_end_of_its_computation(flow):
     assert found == ["A", "A", "B", "B"]
 
 
+def test_a_time_to_live_beyond_all_numbers_is_an_option_error(flow):
+    flow.write("@task(cache=10**400)\ndef a(): return 1")
+    with pytest.raises(flowkit.FlowError, match="a duration is finite and not negative"):
+        flow.run()
+
+
 def test_an_expired_result_says_for_how_long(flow):
     flow.write("@task(cache='1h')\ndef a(): return 1\n\n@task\ndef b(a): return a")
     clock = Clock()
