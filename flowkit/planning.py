@@ -60,15 +60,18 @@ class Planner:
         run: What would be run.
         plugins: Whose look-up is asked.
         before: Knows how long nodes took, or None.
+
+    Attributes:
+        machine: The nodes, as far as they are known.
     """
 
     def __init__(self, run: RunInfo, plugins: Plugins, before: Before | None) -> None:
         self._run = run
-        self._machine = Scheduler(run.graph, slots=1 << 30)
-        self._gatherer = Gatherer(self._machine)
+        self.machine = Scheduler(run.graph, slots=1 << 30)
+        self._gatherer = Gatherer(self.machine)
         self._lookup = plugins.caller("flowkit_node_lookup", first=True)
         self._must_run = plugins.caller("flowkit_node_must_run", first=True)
-        self._recall = Recall(plugins, self._machine, self._gatherer)
+        self._recall = Recall(plugins, self.machine, self._gatherer)
         self._before = before
         self._uncertain: dict[Node, None] = {}
         self._callers: dict[Node, Node] = {}  #: fallback → who may call it
@@ -88,12 +91,12 @@ class Planner:
         ordered = sorted(self._decisions, key=lambda n: (n.task.order, n.coords))
         found = [self._decisions[node] for node in ordered]
         found += self._unknown_elements()
-        self._machine.take_apart()
+        self.machine.take_apart()
         return found
 
     def _drain(self) -> None:
         while self._events:
-            for command in self._machine.handle(self._events.popleft()):
+            for command in self.machine.handle(self._events.popleft()):
                 self._carry_out(command)
 
     def _carry_out(self, command: Command) -> None:
@@ -119,7 +122,7 @@ class Planner:
         if above is not None:
             self._may_run(node, f"depends on `{above.id}`; kept if its result is unchanged")
             return
-        answer = self._lookup(node, Inputs(node, self._machine, self._gatherer)) if self._lookup else None
+        answer = self._lookup(node, Inputs(node, self.machine, self._gatherer)) if self._lookup else None
         if isinstance(answer, Known):
             self._known(node, answer)
         elif (need := self._uncertain_above(node, needs=True)) is not None:
@@ -176,7 +179,7 @@ class Planner:
         """Return an upstream that runs or may run: for an argument, or an entry of ``needs``."""
         if not self._uncertain:
             return None
-        inputs = Inputs(node, self._machine, self._gatherer)
+        inputs = Inputs(node, self.machine, self._gatherer)
         for edge, nodes in inputs.edges:
             if (edge.argument is None) is not needs:
                 continue
@@ -226,7 +229,7 @@ class Planner:
         for user in [node for node in self._uncertain if len(node.coords) == len(node.task.axes)]:
             stack = [user]
             while stack:
-                for _, ups in self._machine.upstreams(stack.pop()):
+                for _, ups in self.machine.upstreams(stack.pop()):
                     for up in ups:
                         if up in self._hollow:
                             self._hollow.discard(up)
@@ -238,7 +241,7 @@ class Planner:
         for task in sorted(self._run.graph.tasks, key=lambda t: t.order):
             if task.given is not None:
                 continue
-            state = self._machine.states[task]
+            state = self.machine.states[task]
             if not state.complete:
                 sources = [a.axis.source.name for a, _, _ in state.sources if not a.complete]
                 count = self._before.count(task.key) if self._before is not None else 0

@@ -19,7 +19,7 @@ from flowkit.inputs import facts_of, outcome_of, part_of
 from flowkit.outcomes import Outcome, Skipped, Success
 from flowkit.reports import RunReport
 from flowkit.runner import Runner
-from flowkit.scheduler import Node, State
+from flowkit.scheduler import Node, Scheduler, State
 from flowkit.scheduler.expansion import Coords, TaskState, node_id, project
 from flowkit.selection import Selection
 from flowkit.values import Collected, Handle, ValueMissing
@@ -187,19 +187,31 @@ def _is_whole(node: Node) -> bool:
 FEW, MOST = 20, 1000
 
 
-def check_exact(selection: Selection, runner: Runner) -> None:
-    """Refuse ids that turned out not to exist, once the source has run (ruling C17)."""
+def check_exact(selection: Selection, machine: Scheduler, *, well: bool) -> None:
+    """Refuse ids that turned out not to exist, once it is known which there are (ruling C17).
+
+    Args:
+        selection: What was asked for.
+        machine: The nodes there are.
+        well: Whether nothing failed.
+
+    Raises:
+        FlowError: Elements were named that there are not.
+        NothingToRun: Nothing else was selected, and nothing is.
+    """
     errors: list[UsageError] = []
-    states = runner.machine.states
+    states = machine.states
     for task, named in selection.exact.items():
         state = states.get(task)  # None: it was left out for another reason
-        if state is None or any(p.blocked is not None for axis, _, _ in state.sources for p in axis.pieces.values()):
+        if state is None or not state.complete:
+            continue
+        if any(p.blocked is not None for axis, _, _ in state.sources for p in axis.pieces.values()):
             continue
         errors += [_no_such_element(state, text) for text in named if not _may_exist(state, text)]
     if errors:
         raise FlowError(errors)
-    found = any(states[t].nodes for t in selection.targets)
-    if selection.elements and not found and not any(n.bad for n in runner.report.nodes):
+    wanted = [states[task] for task in selection.targets]
+    if selection.elements and well and not any(state.nodes or not state.complete for state in wanted):
         raise NothingToRun("nothing to run: no element matches the selection")
 
 

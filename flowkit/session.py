@@ -388,7 +388,11 @@ class Session:
         )
 
     def plan(self, params: Sources) -> list[Decision]:
-        """Return what a run would do to every node, and why; nothing is called."""
+        """Return what a run would do to every node, and why; nothing is called.
+
+        Raises:
+            FlowError, NothingToRun: It is known already that a selected element does not exist.
+        """
         from flowkit.planning import Planner
 
         assert self.graph is not None  # collected before
@@ -400,7 +404,10 @@ class Session:
             task.wants = wants.get(task)
         info = self._info(graph, values, params)
         self.plugins.all("flowkit_plan_started", run=info)
-        return Planner(info, self.plugins, self.services.get(Before)).decide()
+        planner = Planner(info, self.plugins, self.services.get(Before))
+        decisions = planner.decide()
+        check_exact(selection, planner.machine, well=True)
+        return decisions
 
     def execute(
         self,
@@ -451,7 +458,7 @@ class Session:
         folders = {os.path.dirname(f.file) for f in graph.flows if f.file}
         with imports.all_importable(folders):
             report = runner.execute()
-        check_exact(selection, runner)
+        check_exact(selection, runner.machine, well=not any(n.bad for n in report.nodes))
         self.plugins.all("flowkit_run_ended", report=report)
         return Run(runner, report, targets)
 

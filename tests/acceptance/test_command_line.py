@@ -657,6 +657,29 @@ def test_a_plan_knows_the_last_time_of_what_was_not_in_the_last_run(flow, projec
     assert re.search(r"src .*the last time\)", planned)
 
 
+def test_a_plan_ends_as_the_run_would_if_it_knows_that_there_is_no_such_element(flow, project):
+    flow("""
+        @task
+        def src(): return [1, 2]
+        @task(each={"x": "src"})
+        def f(x): return x
+        @task(each={"y": "f"})
+        def g(y): return y
+    """)
+    assert project.flowkit("plan", "m.py::f[9]").exit_code == 0  # it may be there
+    assert project.flowkit("plan", "m.py", "-k", "nope").exit_code == 0
+    project.flowkit("run", "m.py::f")
+    for command in (["plan"], ["run"], ["cache", "why"]):
+        ended = project.flowkit(*command, "m.py::f[9]")
+        assert ended.exit_code == 4
+        assert "m.py::f[9]: 'f' has no such element\n  elements: f[1], f[2]" in ended.err
+    assert "Did you mean 'f[1]'?" in project.flowkit("plan", "m.py::f[11]").err
+    assert project.flowkit("plan", "m.py::f[1]").exit_code == 0
+    for command in ("plan", "run"):
+        ended = project.flowkit(command, "m.py::f", "-k", "nope")
+        assert (ended.exit_code, ended.err.strip()) == (5, "nothing to run: no element matches the selection")
+
+
 def test_plan_v_says_which_kind_of_timeout_each_node_has(flow, project):
     flow("""
         @task(timeout="1s")
