@@ -1,9 +1,10 @@
 """Mark and sweep: which results are kept, and how the others go.
 
-Never touched: what is pinned, what a kept run needs to be resumed, and what is younger than an
-hour, since its run may still be at it. Of the rest go, in this order, records whose value is gone;
-all but the last ``keep_last`` results of each node; what was not used for ``max_age``; and then
-what was not used for the longest time, until the store is below ``max_size``.
+Never touched: what is pinned, and what a kept run needs to be resumed, or still runs with. Of the
+rest go, in this order, records whose value is gone; all but the last ``keep_last`` results of each
+node; what was not used for ``max_age``; and then what was not used for the longest time, until the
+store is below ``max_size``. What is younger than an hour does not go for its size, nor does a value
+of that age that no record names: its run may be about to write one.
 
 Records go before values. A run that stores a result at the very moment at which the same old
 value is swept is left with a record without a value: a miss, which the next run mends.
@@ -118,24 +119,26 @@ def mark(kept: Kept, policy: Policy, needed: Iterable[str], now: float) -> Marke
         now: Seconds since the epoch.
     """
     safe = set(needed)
-    safe.update(trace.key for trace in kept.traces if trace.created > now - HOUR)
+    young = {trace.key for trace in kept.traces if trace.created > now - HOUR}
     going: set[str] = set()
     newest_first = sorted(kept.traces, key=lambda t: (t.used, t.created), reverse=True)
     count: Counter[str] = Counter()
     for trace in newest_first:
-        if trace.key in safe:
-            count[trace.node] += not _lost(trace, kept.sizes)  # without its value it is no result
-        elif _lost(trace, kept.sizes) or _unused(trace, policy, now):
+        lost = _lost(trace, kept.sizes)
+        if trace.key in safe or (lost and trace.key in young):
+            count[trace.node] += not lost  # without its value it is no result
+        elif lost or _unused(trace, policy, now):
             going.add(trace.key)
         else:
             count[trace.node] += 1
             if count[trace.node] > policy.keep_last:
                 going.add(trace.key)
     left = [trace for trace in newest_first if trace.key not in going]
+    held = _held(kept, now)
     if policy.max_size is not None:
-        going |= _too_much(left, safe, kept, policy.max_size, now)
+        going |= _too_much(left, safe | young, kept, held, policy.max_size)
     stays = tuple(trace for trace in kept.traces if trace.key not in going)
-    live = _live(stays, kept, now)
+    live = _live(stays, kept, held)
     rows = frozenset(kept.sizes.keys() - live)
     before = sum(kept.sizes.values())
     return Marked(
@@ -160,14 +163,13 @@ def _unused(trace: Trace, policy: Policy, now: float) -> bool:
 
 
 def _too_much(
-    newest_first: Sequence[Trace], safe: set[str], kept: Kept, most: int, now: float
+    newest_first: Sequence[Trace], safe: set[str], kept: Kept, held: set[str], most: int
 ) -> set[str]:
     """Return the keys that have to go for the rest to fit: those unused for longest."""
     users: Counter[str] = Counter()
     for trace in newest_first:
         users.update(rows_of(trace) & kept.sizes.keys())
-    size = sum(kept.sizes[row] for row in _live(newest_first, kept, now))
-    unmovable = _live((), kept, now)
+    size = sum(kept.sizes[row] for row in _live(newest_first, kept, held))
     going: set[str] = set()
     for trace in reversed(newest_first):
         if size <= most:
@@ -177,14 +179,22 @@ def _too_much(
             continue
         going.add(trace.key)
         users.subtract(rows)
-        size -= sum(kept.sizes[row] for row in rows - unmovable if not users[row])
+        size -= sum(kept.sizes[row] for row in rows - held if not users[row])
     return going
 
 
-def _live(traces: Iterable[Trace], kept: Kept, now: float) -> set[str]:
-    """Return the rows that stay if ``traces`` do; the young ones may get their record any moment."""
-    live = {row for row, written in kept.written.items() if written > now - HOUR}
-    live |= kept.foreign
+def _held(kept: Kept, now: float) -> set[str]:
+    """Return the rows that stay in any case: others' ones, and young ones that may get their record any moment."""
+    young = {row for row, written in kept.written.items() if written > now - HOUR}
+    if young:
+        for trace in kept.traces:
+            young -= rows_of(trace)
+    return young | kept.foreign
+
+
+def _live(traces: Iterable[Trace], kept: Kept, held: set[str]) -> set[str]:
+    """Return the rows that stay if ``traces`` do."""
+    live = set(held)
     for trace in traces:
         live |= rows_of(trace)
     return live & kept.sizes.keys()

@@ -544,6 +544,27 @@ def test_what_is_needed_pinned_or_younger_than_an_hour_stays():
     assert gone(kept_of(*found), policy, needed={"k1"}) == {"k0", "k2", "k3", "k4"}
 
 
+def test_what_keep_last_and_max_age_rule_out_goes_at_once():
+    minute = 60 / DAY
+    found = [a_trace(f"k{n}", days=(10 - n) * minute) for n in range(5)]
+    kept = kept_of(*found)
+    kept = Kept(found, kept.sizes, dict.fromkeys(kept.sizes, NOW - 60))
+    assert gone(kept, Policy(keep_last=2)) == gone(kept, Policy(max_age=450)) == {"k0", "k1", "k2"}
+    assert mark(kept, Policy(keep_last=2), (), NOW).rows == {"v-k0", "v-k1", "v-k2"}
+    assert gone(kept, Policy(keep_last=2), needed={"k0"}) == {"k1", "k2"}
+    assert gone(kept, Policy(keep_last=5, max_size=1)) == set()
+
+
+def test_gc_frees_at_once_what_the_last_results_leave_out(project):
+    project.write("flowkit.toml", "[cache]\nkeep_last = 1\n")
+    project.write("m.py", "from flowkit import task\n@task\ndef t(n: int = 1): return 'x' * 100_000 + str(n)\n")
+    for n in (1, 2, 3):
+        project.run("m.py", params={"n": n})
+    assert said(project, "gc").endswith(": 2 results\n")
+    assert words_of(project.run("m.py", params={"n": 3})) == {"t": "cached"}
+    assert words_of(project.run("m.py", params={"n": 1})) == {"t": "ran"}
+
+
 def test_a_row_younger_than_an_hour_may_get_its_record_any_moment():
     kept = kept_of(**{"v-new": 10, "v-old": 10})
     kept = Kept((), kept.sizes, {"v-new": NOW - 60, "v-old": NOW - 7200})
