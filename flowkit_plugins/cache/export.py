@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flowkit.errors import OptionError, did_you_mean
+from flowkit.errors import OptionError, a_kind, did_you_mean
 
 #: Suffix → how a value gets into such a file; named in messages.
 SUFFIXES = (".pkl", ".json", ".csv", ".parquet", ".npy")
@@ -75,10 +75,9 @@ def _write(value: object, draft: Path, suffix: str) -> None:
     elif isinstance(value, Path) and value.is_file():
         draft.write_bytes(value.read_bytes())
     else:
-        kind = type(value).__name__
         near = did_you_mean(suffix, SUFFIXES, f"Known are {', '.join(SUFFIXES)}.")
         raise Unfit(
-            f"a {kind} does not go into a file of the kind {suffix or 'without suffix'!s}. {near}"
+            f"{a_kind(value)} does not go into a file of the kind {suffix or 'without suffix'!s}. {near}"
         )
 
 
@@ -86,7 +85,7 @@ def _json(value: object, draft: Path) -> None:
     try:
         written = json.dumps(value, default=_plain, indent=2, ensure_ascii=False)
     except (TypeError, ValueError) as error:
-        raise Unfit(f"a {type(value).__name__} does not go into JSON: {error}") from None
+        raise Unfit(f"{a_kind(value)} does not go into JSON: {error}") from None
     draft.write_text(written + "\n", encoding="utf-8", errors="backslashreplace")
 
 
@@ -115,7 +114,7 @@ def _plain(value: Any) -> object:
         return value.isoformat()
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    raise TypeError(f"it holds a {type(value).__name__}")
+    raise TypeError(f"it holds {a_kind(value)}")
 
 
 def _csv(value: Any, draft: Path) -> None:
@@ -134,7 +133,7 @@ def _csv_rows(rows: object, draft: Path) -> None:
     import csv
 
     if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Sequence):
-        raise Unfit(f"a {type(rows).__name__} is no table")
+        raise Unfit(f"{a_kind(rows)} is no table")
     plain: list[Any] = [_plain(row) if dataclasses.is_dataclass(row) else row for row in rows]
     with draft.open("w", newline="", encoding="utf-8") as file:
         if plain and all(isinstance(row, Mapping) for row in plain):
@@ -159,7 +158,7 @@ def _parquet(value: Any, draft: Path) -> None:
 
             pyarrow.parquet.write_table(value, draft)
         else:
-            raise Unfit(f"a {type(value).__name__} is no table")
+            raise Unfit(f"{a_kind(value)} is no table")
     except ImportError as error:
         raise Unfit(f"parquet needs a package that is not installed: {error}") from None
 
@@ -174,7 +173,7 @@ def _npy(value: Any, draft: Path) -> None:
         if array.dtype.hasobject:
             raise ValueError("its elements are Python objects")
     except (ValueError, TypeError) as error:
-        raise Unfit(f"a {type(value).__name__} is no array: {error}") from None
+        raise Unfit(f"{a_kind(value)} is no array: {error}") from None
     with draft.open("wb") as file:
         np.save(file, array, allow_pickle=False)
 

@@ -247,7 +247,7 @@ class Shelf:
         if not known:
             return SelectionError(
                 f"no results are kept in {self.place}",
-                remedy="Run the flow first: flowkit run flow.py",
+                remedy=f"Run the flow first: flowkit run {wanted.partition('::')[0]}",
             )
         return SelectionError(
             f"no result is kept of {wanted}",

@@ -273,6 +273,18 @@ def test_python_gets_a_value_by_its_node(kept):
     assert done.stdout == "3 rows\n"
 
 
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [("t.xyz", "an int does not go into a file of the kind .xyz"), ("t.csv", "an int is no table"), ("t.parquet", "an int is no table")],
+)
+def test_a_value_that_does_not_fit_a_file_is_called_by_its_kind(project, file, told):
+    project.write("m.py", "from flowkit import task\n@task\ndef t(): return 1\n")
+    told_before = project.flowkit("cache", "get", "m.py::t")
+    assert told_before.exit_code == 4 and "Run the flow first: flowkit run m.py" in told_before.err
+    project.run("m.py")
+    assert told in project.flowkit("cache", "get", "m.py::t", "-o", file).err
+
+
 def test_tables_and_arrays_go_into_their_own_kinds_of_file(tmp_path):
     numpy, pandas = pytest.importorskip("numpy"), pytest.importorskip("pandas")
     table = pandas.DataFrame({"a": [1, 2], "b": ["x", "y"]})
@@ -290,7 +302,7 @@ def test_tables_and_arrays_go_into_their_own_kinds_of_file(tmp_path):
     assert numpy.load(tmp_path / "a.npy").tolist() == [0, 1, 2, 3]
     with pytest.raises(OptionError, match="is no array: its elements are Python objects"):
         export.save([object()], tmp_path / "b.npy")
-    with pytest.raises(OptionError, match="it holds a object"):
+    with pytest.raises(OptionError, match="it holds an object"):
         export.save([object()], tmp_path / "b.json")
     assert not (tmp_path / "b.npy").exists()
 
