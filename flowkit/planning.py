@@ -150,7 +150,7 @@ class Planner:
         """Note what happens to a node of which it is not known how it ends; if it fails, it calls its fallback."""
         self._decisions[node] = self._decision(node, mark, reason)
         self._uncertain[node] = None
-        fallback = self._machine.fallback(node)
+        fallback = self.machine.fallback(node)
         if fallback is not None:
             self._callers.setdefault(fallback, node)
 
@@ -215,10 +215,10 @@ class Planner:
             if caller is not None:
                 self._unsure(node, MAY_RUN, f"runs if `{caller.id}` fails")
             return
-        if self._machine.has_inputs(node):
+        if self.machine.has_inputs(node):
             above = self._uncertain_above(node) or self._uncertain_above(node, needs=True)
         else:  # it stands for the elements that a skipped list might have had
-            above = next((source for source in self._machine.missing_lists(node) if source in self._uncertain), None)
+            above = next((source for source in self.machine.missing_lists(node) if source in self._uncertain), None)
         if above is not None:
             self._unsure(node, MAY_RUN, f"depends on how `{above.id}` ends")
         else:
