@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
@@ -70,14 +70,23 @@ class Lifetimes:
         self._order: list[Live] = []
         self._lock = threading.Lock()
 
-    def value(self, resource: BoundResource, number: int, node: str, stack: list[Live]) -> object:
+    def missing(self, resources: Iterable[BoundResource]) -> list[BoundResource]:
+        """Return those that attempts share and that are not set up yet, of these and of what an attempt's own ask for."""
+        found: list[BoundResource] = []
+        for resource in resources:
+            if resource.scope == "task":
+                found += self.missing(resource.resources.values())
+            elif (shared := self._shared.get(resource)) is None or shared.live is None:
+                found.append(resource)
+        return found
+
+    def value(self, resource: BoundResource, attempt: Attempt, stack: list[Live]) -> object:
         """Return the value of a resource, setting it up (and those it asks for) if need be.
 
         Args:
             resource: The resource.
-            number: The attempt's number: a set-up that failed is tried anew only by a retry, once
-                for each wave of attempts.
-            node: For whom.
+            attempt: For whom. A set-up that failed is tried anew only by a retry, once for each wave of
+                attempts; one that was cut off, as its attempt was told to stop, by whoever comes next.
             stack: The attempt's own resources, in the order they were set up; ``task`` scope goes here.
 
         Raises:
@@ -88,7 +97,7 @@ class Lifetimes:
             for live in stack:
                 if live.resource is resource:
                     return live.value
-            live = self._set_up(resource, number, node, stack)
+            live = self._set_up(resource, attempt, stack)
             stack.append(live)
             return live.value
         with self._lock:
@@ -100,21 +109,22 @@ class Lifetimes:
         with shared.lock:
             if shared.live is not None:
                 return shared.live.value
-            if shared.error is not None and number <= shared.number:
+            if shared.error is not None and attempt.number <= shared.number:
                 raise shared.error
             try:
-                shared.live = self._set_up(resource, number, node, stack)
+                shared.live = self._set_up(resource, attempt, stack)
             except BaseException as error:
-                shared.error, shared.number = error, number
+                if not attempt.note:
+                    shared.error, shared.number = error, attempt.number
                 raise
             with self._lock:
                 self._order.append(shared.live)
             return shared.live.value
 
-    def _set_up(self, resource: BoundResource, number: int, node: str, stack: list[Live]) -> Live:
+    def _set_up(self, resource: BoundResource, attempt: Attempt, stack: list[Live]) -> Live:
         arguments = dict(resource.constants)
         for name, below in resource.resources.items():
-            arguments[name] = self.value(below, number, node, stack)
+            arguments[name] = self.value(below, attempt, stack)
         try:
             made: Any = resource.declaration.function(**arguments)
             rest: GeneratorType[Any, Any, Any] | AsyncGeneratorType[Any, Any] | None = None
@@ -128,7 +138,7 @@ class Lifetimes:
             raise
         except BaseException as error:
             raise SetupFailed(resource, error) from error
-        return Live(resource, made, rest, node)
+        return Live(resource, made, rest, attempt.node)
 
     def _advance(self, generator: Any, resource: BoundResource) -> object:
         try:

@@ -21,7 +21,7 @@ from flowkit.errors import (
     a_kind,
 )
 from flowkit.executors.interrupts import Interrupt
-from flowkit.graph import BoundTask
+from flowkit.graph import BoundResource, BoundTask
 from flowkit.lifetimes import Await, Lifetimes, Live, SetupFailed
 from flowkit.reports import Attempt, current
 from flowkit.secrets import Mask
@@ -139,6 +139,8 @@ class Worker:
             arguments = attempt.arguments
             assert arguments is not None
             self._fetch(arguments)
+            if task.resources and (shared := self._lifetimes.missing(task.resources.values())):
+                interrupt.guard(self._share, attempt, shared)
             if task.deadline is not None:
                 attempt.started_at = self._now()
                 self._running(attempt)
@@ -177,15 +179,22 @@ class Worker:
                 except Exception as error:
                     raise NotFetched(error) from error
 
+    def _share(self, attempt: Attempt, resources: Sequence[BoundResource]) -> None:
+        """Set up what other attempts use, too, or wait for it: the task's own time does not run yet."""
+        if attempt.note:  # told to stop before it was under the guard
+            raise Cancelled
+        for resource in resources:
+            self._lifetimes.value(resource, attempt, [])
+
     def _call(self, attempt: Attempt, stack: list[Live]) -> object:
         task = attempt.task
         arguments = attempt.arguments
         assert arguments is not None
-        if attempt.note:  # told to stop before it was under the guard
+        if attempt.note:  # likewise
             raise Cancelled
         if task.resources:
             for name, resource in task.resources.items():
-                arguments[name] = self._lifetimes.value(resource, attempt.number, attempt.node, stack)
+                arguments[name] = self._lifetimes.value(resource, attempt, stack)
         if self._begins is not None:
             self._begins(attempt)
         assert task.declaration is not None  # a given value is not called

@@ -98,7 +98,7 @@ def _called(task: BoundTask, attempt: Attempt, arguments: dict[str, Any]) -> Any
     began = time.monotonic()
     try:
         for name, resource in task.resources.items():
-            arguments[name] = lifetimes.value(resource, 1, attempt.node, stack)
+            arguments[name] = lifetimes.value(resource, attempt, stack)
         assert task.declaration is not None  # it was found by its name in a module
         value = task.declaration.function(**arguments)
         if type(value) is CoroutineType:

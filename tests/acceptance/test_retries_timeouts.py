@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+import flowkit
 from flowkit import Failure
 
 TIRES = """
@@ -276,6 +277,78 @@ def test_the_timeout_counts_the_set_up_of_the_tasks_own_resources(flow):
         def t(slow): return 1
     """)
     assert f.words()["t"] == "timeout"
+
+
+SHARED = """
+    import time
+    @resource(scope="{scope}")
+    {asynchronous}def slow():
+        for _ in range(30): {sleep}
+        with Path("set up").open("a") as file: file.write("x")
+        yield 1
+    @resource(scope="task")
+    def own(slow): return slow
+    @task(timeout=0.1)
+    def a({argument}): return 1
+    @task
+    def free(slow): return 1
+    @task
+    def later(free): return 1
+"""
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads"])
+@pytest.mark.parametrize("scope", ["run", "worker"])
+@pytest.mark.parametrize("argument", ["slow", "own"])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_the_timeout_does_not_count_the_set_up_of_what_is_shared(flow, executor, scope, argument, asynchronous):
+    f = flow(SHARED.format(
+        scope=scope, argument=argument, asynchronous="async " * asynchronous,
+        sleep="await __import__('asyncio').sleep(0.01)" if asynchronous else "time.sleep(0.01)",
+    ))
+    for n in (1, 4):
+        assert f.words(executor=executor, n=n, no_cache=True) == {"a": "ran", "free": "ran", "later": "ran"}
+    assert f.project.read("set up") == "xx"
+
+
+@pytest.mark.parametrize("blunt", ["pass", "raise ValueError('cut off') from None"])
+def test_a_set_up_that_was_cut_off_is_not_what_became_of_it_for_others(flow, project, blunt):
+    """The flow that is told to stop had begun to set up what another one waits for."""
+    project.write("shared.py", f"""
+import time
+from pathlib import Path
+from flowkit import resource
+@resource
+def slow():
+    with Path("begun").open("a") as file: file.write("x")
+    try:
+        for _ in range(60): time.sleep(0.01)
+    except BaseException:
+        {blunt}
+        raise
+    return 1
+""")
+    project.write("one.py", """
+from flowkit import Flow, task
+from shared import slow
+flow = Flow(timeout=0.3)
+@task
+def a(slow): return 1
+""")
+    project.write("two.py", """
+import time
+from pathlib import Path
+from flowkit import task
+from shared import slow
+@task
+def begun():
+    while not Path("begun").exists(): time.sleep(0.01)
+@task(needs=["begun"])
+def b(slow): return 1
+""")
+    run = flowkit.run("one.py", "two.py", executor="threads", n=2)
+    assert {n.node: n.word for n in run.report.nodes} == {"a": "timeout", "begun": "ran", "b": "ran"}
+    assert project.read("begun") == "xx"
 
 
 def test_the_timeout_does_not_count_queueing(flow):
