@@ -108,7 +108,7 @@ class Runner:
         self._finished = False
         self._crash: BaseException | None = None
         self._unpersisted: set[BoundTask] = set()
-        self._alarm = Alarm(self._patience, self.tick)
+        self._alarm = Alarm(self._patience, self.tick, needed=executor.busy)
         self._loop = EventLoop()
         self.lifetimes = Lifetimes(self._loop.wait, self._teardown_failed)
         self.gatherer = Gatherer(self.machine)
@@ -151,7 +151,7 @@ class Runner:
         pressed: KeyboardInterrupt | None = None
         try:
             self._turn(RunStarted(self._clock.now(), held=self._lookups.recall.possible))
-            if self.executor.busy and self._wake_at != float("inf"):
+            if self._wake_at != float("inf"):
                 self._alarm.start()  # the flow's own deadline
             while not self._over():
                 try:
@@ -199,6 +199,7 @@ class Runner:
                 self._wake_at = float("inf")
         if due:
             self._turn(Tick(now))
+            self.executor.wake()  # the alarm's thread may have submitted what the one that drives did not find
 
     def interrupt(self, reason: str = "interrupted") -> None:
         """Start nothing more, stop what runs, and end (Ctrl-C, SIGTERM)."""
@@ -265,8 +266,8 @@ class Runner:
 
     def _close(self) -> None:
         self._alarm.stop()
+        self.executor.stop()  # first: a thread that left a coroutine behind may still tear down
         self.lifetimes.close_shared()
-        self.executor.stop()
         self._loop.stop()
         self.report.duration = self._clock.now() - self.run.started_at
         self.report.stopped = next(iter(self.machine.stopped.values()), "")
@@ -341,6 +342,7 @@ class Runner:
         attempt.note = ("run" if command.reason else "timeout") if command.timeout else "cancel"
         self.executor.cancel(attempt)
         self._grace.allow(attempt, self._clock.now())
+        self._alarm.start()
         self.executor.wake()
 
     def _release(self, command: Release) -> None:
@@ -378,7 +380,6 @@ class Runner:
         with self._turns.brief():
             for command in self.machine.handle(AttemptStarted(attempt.started_at, attempt.unit)):
                 self._handlers[type(command)](command)
-        if self.executor.busy:
             self._alarm.start()
 
     def _took_end(self, attempt: Attempt) -> None:
@@ -499,9 +500,7 @@ class Runner:
                 if self._running.get(attempt.unit) is not attempt or not self.executor.abandon(attempt):
                     continue
                 del self._running[attempt.unit]
-                self.report.notes.append(
-                    f"`{attempt.node}` did not stop when told to: its thread was left behind, still running"
-                )
+                self.report.notes.append(f"`{attempt.node}` did not stop when told to: it was left behind, still running")
                 try:
                     if self._crash is None:
                         self._took_end(abandoned(attempt, now))

@@ -18,18 +18,21 @@ class Alarm:
     Args:
         patience: Says in how many seconds that is; None for not yet.
         tick: Called from the alarm's thread.
+        needed: Whether the run's own thread may be busy; else there is nothing to do here.
     """
 
-    def __init__(self, patience: Callable[[], float | None], tick: Callable[[], None]) -> None:
+    def __init__(self, patience: Callable[[], float | None], tick: Callable[[], None], *, needed: bool) -> None:
         self._patience = patience
         self._tick = tick
+        self._needed = needed
         self._changed = threading.Event()
         self._thread: threading.Thread | None = None
         self._stopped = False
 
     def start(self) -> None:
-        """Begin, if that has not happened."""
-        if self._thread is None:
+        """Begin, if that has not happened, and ask ``patience`` again."""
+        self.changed()
+        if self._needed and self._thread is None:
             thread = threading.Thread(target=self._run, name="flowkit-alarm", daemon=True)
             start(thread, "deadlines")
             self._thread = thread

@@ -10,13 +10,68 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Coroutine
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from flowkit.errors import Cancelled, FlowkitError
 from flowkit.executors.starting import start
+from flowkit.grace import GRACE
 
 if TYPE_CHECKING:
     from flowkit.executors.interrupts import Interrupt
+
+
+class Waited:
+    """A coroutine on the loop, for which a thread waits.
+
+    Attributes:
+        told: Whether it was told to stop.
+        ended: Whether it has.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], loop: Any) -> None:
+        self._coroutine = coroutine
+        self._loop = loop
+        self._task: Any = None
+        #: What became of it; the first counts. None if it was stopped before it began, or left.
+        self._answers: SimpleQueue[tuple[Any, BaseException | None] | None] = SimpleQueue()
+        self.told = False
+        self.ended = False
+
+    def begin(self) -> None:
+        """Have it run, unless it was told to stop before."""
+        self._loop.call_soon_threadsafe(self._begin)
+
+    def answer(self) -> tuple[Any, BaseException | None] | None:
+        """Wait for its end, and return its result or what it raised."""
+        return self._answers.get()
+
+    def cancel(self) -> None:
+        """Tell it to stop."""
+        if not self.told:
+            self.told = True
+            self._loop.call_soon_threadsafe(self._stop)
+
+    def leave(self) -> None:
+        """Have who waits for it go on without it."""
+        self.told = True
+        self._answers.put(None)
+
+    def _begin(self) -> None:
+        if not self.told:
+            self._task = self._loop.create_task(_boxed(self._coroutine))
+            self._task.add_done_callback(self._end)
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        else:
+            self._end(None)
+
+    def _end(self, task: Any) -> None:
+        self._coroutine.close()  # it may never have begun: Python complains of one that nobody awaited
+        self.ended = True
+        self._answers.put(None if task is None or task.cancelled() else task.result())
 
 
 class EventLoop:
@@ -26,6 +81,7 @@ class EventLoop:
         self._loop: Any = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._left: list[Waited] = []
 
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine on the loop and return its result.
@@ -34,7 +90,6 @@ class EventLoop:
             Cancelled: It was stopped.
         """
         import asyncio  # 60 ms: only a flow with coroutines pays
-        import concurrent.futures
 
         from flowkit.executors.interrupts import waiting  # where the one who may stop it looks
 
@@ -44,21 +99,26 @@ class EventLoop:
         except FlowkitError:
             coroutine.close()  # else Python complains that nobody awaited it
             raise
-        future = asyncio.run_coroutine_threadsafe(_told_apart(coroutine, asyncio), loop)
-        if interrupt is not None:
-            interrupt.future = future
+        waited = Waited(coroutine, loop)
         try:
-            value, cancelled = future.result()
-        except concurrent.futures.CancelledError:
-            raise Cancelled from None
-        except Cancelled:
-            future.cancel()
-            raise
+            try:
+                waited.begin()
+                if interrupt is not None:
+                    interrupt.waits_for(waited)
+                answer = waited.answer()
+            except Cancelled:  # from a signal handler, or sent just before there was what to wait for
+                waited.cancel()
+                answer = waited.answer()
         finally:
             if interrupt is not None:
-                interrupt.future = None
-        if cancelled is not None:
-            raise cancelled
+                interrupt.waits_for(None)
+        if not waited.ended:
+            self._left.append(waited)
+        if waited.told or answer is None:
+            raise Cancelled
+        value, error = answer
+        if error is not None:
+            raise error
         return value
 
     def _start(self, asyncio: Any, interrupt: Interrupt | None) -> Any:
@@ -76,7 +136,7 @@ class EventLoop:
             return self._loop
 
     def stop(self) -> None:
-        """Cancel what still runs, and end the loop and its thread."""
+        """Cancel what still runs, and end the loop and its thread; not before what was left has ended, but nobody waits for that."""
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
@@ -93,16 +153,14 @@ class EventLoop:
             loop.stop()
 
         asyncio.run_coroutine_threadsafe(finish(), loop)
-        thread.join(timeout=5)
-        if not thread.is_alive():
-            loop.close()
+        thread.join(timeout=GRACE if all(waited.ended for waited in self._left) else 0)
 
 
-async def _told_apart(coroutine: Coroutine[Any, Any, Any], asyncio: Any) -> tuple[Any, BaseException | None]:
-    """Return a coroutine's result, or the cancellation that it raised by itself: of ours nobody sees the result."""
+async def _boxed(coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
+    """Return a coroutine's result, or what it raised: past the loop, which makes other errors of some, and ends itself for others."""
     try:
         return await coroutine, None
-    except asyncio.CancelledError as error:
+    except BaseException as error:
         return None, error
 
 
@@ -111,6 +169,7 @@ def _run(loop: Any) -> None:
     while True:
         try:
             loop.run_forever()
-            return
+            break
         except (SystemExit, KeyboardInterrupt):
             pass  # whoever waits for that task gets it
+    loop.close()

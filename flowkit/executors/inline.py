@@ -80,8 +80,8 @@ class InlineExecutor:
             raise Cancelled
 
     def abandon(self, attempt: Attempt) -> bool:
-        """An attempt cannot be left behind in the thread that drives the run."""
-        return False
+        """What runs in the thread that drives the run cannot be left behind; a coroutine does not run there."""
+        return self.running is attempt and self._interrupt.leave()
 
     def stop(self) -> None:
         """Nothing to end."""

@@ -10,9 +10,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowkit.errors import Cancelled
+
+if TYPE_CHECKING:
+    from flowkit.executors.coroutines import Waited
 
 #: Turns of an empty loop after which a signal has surely arrived: one would do.
 _CHECKS = 16
@@ -24,7 +27,7 @@ waiting: ContextVar[Interrupt | None] = ContextVar("flowkit_interrupt", default=
 class Interrupt:
     """The one per worker thread through which its calls can be stopped."""
 
-    __slots__ = ("_armed", "_ident", "_lock", "_sent", "future")
+    __slots__ = ("_armed", "_ident", "_lock", "_sent", "_waited")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -32,7 +35,7 @@ class Interrupt:
         self._sent = False
         self._ident = 0
         #: What the call waits for on the event loop, if it is a coroutine.
-        self.future: Any = None
+        self._waited: Waited | None = None
 
     def guard(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Call, and let :meth:`send` stop it.
@@ -44,6 +47,7 @@ class Interrupt:
         waiting.set(self)
         with self._lock:
             self._sent = False  # what stopped the call before this one
+            self._waited = None
             self._armed = True
         try:
             try:
@@ -90,16 +94,30 @@ class Interrupt:
 
     def send(self) -> bool:
         """Stop the call that is under the guard; return whether there was one."""
-        future = self.future
-        if future is not None:
-            future.cancel()
-            return True
         with self._lock:
             if not self._armed or self._sent:
                 return False
+            if self._waited is not None:
+                self._waited.cancel()
+                return True
             self._sent = True
             _set_async_exception(self._ident, Cancelled)
             return True
+
+    def waits_for(self, waited: Waited | None) -> None:
+        """Note that this thread waits for a coroutine, or does no longer.
+
+        Under the lock: what :meth:`send` throws in is there before the wait begins, or tells the coroutine.
+        """
+        with self._lock:
+            self._waited = waited
+
+    def leave(self) -> bool:
+        """Have this thread go on without the coroutine that it waits for; return whether there is one."""
+        waited = self._waited
+        if waited is not None:
+            waited.leave()
+        return waited is not None
 
 
 def _set_async_exception(ident: int, kind: type[BaseException]) -> None:

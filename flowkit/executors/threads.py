@@ -108,12 +108,13 @@ class ThreadExecutor:
                 thread.interrupt.send()
 
     def abandon(self, attempt: Attempt) -> bool:
-        """Go on without the thread that is stuck in the attempt; a fresh one takes its place."""
+        """Go on without the thread that is stuck in the attempt: a fresh one takes its place. One that waits for a coroutine goes on."""
         with self.counting:
             for thread in self._threads:
                 if thread.attempt is attempt:
-                    thread.abandoned = True
-                    self._threads.remove(thread)
+                    if not thread.interrupt.leave():
+                        thread.abandoned = True
+                        self._threads.remove(thread)
                     return True
         return False
 

@@ -590,6 +590,37 @@ def test_a_first_signal_cancels_tears_down_records_and_is_2(flow, project, execu
     assert "not run" in out.splitlines()[-1], out
 
 
+@pytest.mark.parametrize("executor", ["threads", "inline"])
+@pytest.mark.parametrize("deaf", [False, True])
+def test_ctrl_c_cancels_a_coroutine_and_waits_for_it_for_a_second_at_most(flow, project, executor, deaf):
+    flow("""
+        import asyncio
+        @resource
+        def db():
+            yield 1
+            Path("down").write_text("clean" if Path("clean").exists() else "")
+        @task
+        async def t(db):
+            Path("began").touch()
+            while True:
+                try: await asyncio.sleep(30)
+                except BaseException:
+                    if not DEAF:
+                        await asyncio.sleep(0.1)
+                        Path("clean").touch()
+                        raise
+    """.replace("DEAF", str(deaf)))
+    process = started(project, "--executor", executor)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=15)
+    assert process.returncode == 2, (out, err)
+    assert time.monotonic() - began < 5
+    assert project.read("down") == ("" if deaf else "clean")
+    assert ("left behind" in out) == deaf, out
+    assert err == ""
+
+
 def test_a_second_ctrl_c_kills_at_once_with_130(flow, project):
     body = """
         while True:

@@ -236,6 +236,85 @@ def test_an_async_task_is_cancelled(flow, executor):
     assert time.monotonic() - began < 5
 
 
+def loops():
+    return [thread for thread in threading.enumerate() if thread.name == "flowkit-loop"]
+
+
+def ends(condition, seconds=10):
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.01)
+    return condition()
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads"])
+@pytest.mark.parametrize("scope", ["task", "run"])
+def test_a_coroutine_that_does_not_stop_is_left_behind_and_the_run_says_so(flow, executor, scope):
+    f = flow("""
+        import asyncio
+        @resource(scope="SCOPE")
+        async def pool():
+            yield 1
+            Path("closed").touch()
+        @task(timeout=0.1)
+        async def deaf(pool):
+            while not Path("end").exists():
+                try: await asyncio.sleep(0.01)
+                except BaseException: pass
+        @task
+        def after(deaf: Failure): return deaf.kind
+    """.replace("SCOPE", scope))
+    began = time.monotonic()
+    run = f.run(executor=executor, n=1)
+    took = time.monotonic() - began
+    f.project.write("end", "")
+    assert run["after"] == "timeout"
+    assert run.report.notes == ["`deaf` did not stop when told to: it was left behind, still running"]
+    assert 1 < took < 3
+    assert f.project.read("closed") == ""
+    assert ends(lambda: not loops())
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads"])
+def test_a_coroutine_that_is_cancelled_cleans_up_before_its_resources_do(flow, executor):
+    f = flow("""
+        import asyncio
+        order = []
+        @resource(scope="task")
+        async def pool():
+            yield 1
+            order.append("pool")
+        @task(timeout=0.05)
+        async def t(pool):
+            try: await asyncio.sleep(30)
+            finally:
+                await asyncio.sleep(0.1)
+                order.append("task")
+        @task
+        def seen(t: Failure): return order
+    """)
+    run = f.run(executor=executor)
+    assert run["seen"] == ["task", "pool"]
+    assert run.report.notes == []
+
+
+@pytest.mark.parametrize("body", [
+    "await asyncio.wait_for(asyncio.sleep(1), .01)", "raise TimeoutError('mine')", "raise asyncio.InvalidStateError('mine')",
+    "await below()", "next(iter(()))",
+])
+def test_the_traceback_of_an_async_task_is_its_own(flow, body):
+    f = flow(f"""
+        import asyncio
+        async def below(): raise TimeoutError('mine')
+        @task
+        async def t(): {body}
+    """)
+    failure = f.run().outcomes["t"]
+    assert failure.kind == "error"
+    assert 'm.py", line 5, in t' in failure.traceback
+    assert "futures" not in failure.traceback
+
+
 def test_threads_go_on_without_a_call_stuck_in_c_and_say_so(flow):
     f = flow("""
         import time
