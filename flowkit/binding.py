@@ -28,7 +28,7 @@ from flowkit.options import (
     same,
 )
 from flowkit.parameters import Parameter
-from flowkit.resources import PYTEST_SCOPES, SCOPES
+from flowkit.resources import PYTEST_SCOPES, SCOPES, Resource
 from flowkit.tasks import Task
 from flowkit.values import Collected
 
@@ -180,11 +180,10 @@ class Binder(Lookup):
                 parameters[argument.name] = asked
             elif found.override is not None and found.declaration is None:
                 below[argument.name] = self._constant_resource(asked, found.override, wants)
-            elif found.declaration is not None and is_resource(found.declaration):
-                below[argument.name] = self._resource(
-                    found.declaration, found.layer, (*path, step), asked, found.plugin
-                )
-                self._check_scope(declaration, scope, found.declaration, (*path, step))
+            elif isinstance(found.declaration, Resource):
+                given = found.declaration.asked_by(scope)
+                below[argument.name] = self._resource(given, found.layer, (*path, step), asked, found.plugin)
+                self._check_scope(declaration, scope, given, (*path, step), found.plugin)
             else:
                 raise ResolutionError(
                     f"resource {declaration.name!r} ({declaration.where}) asks for the task {asked!r}",
@@ -215,16 +214,17 @@ class Binder(Lookup):
 
     @staticmethod
     def _check_scope(
-        asking: Declaration, scope: str, asked: Declaration, path: Sequence[tuple[str, str]]
+        asking: Declaration, scope: str, asked: Declaration, path: Sequence[tuple[str, str]], plugin: str | None
     ) -> None:
         other = str(asked.options.get("scope", "run"))
         if other in SCOPES and SCOPES.index(other) < SCOPES.index(scope):
+            widen = f", or widen {asked.name!r} to scope={scope!r}" if plugin is None else ""
             steps = "\n".join(f"{name}  {where}" for name, where in [*path, (asked.name, asked.where)])
             raise ResolutionError(
                 f"resource {asking.name!r} of scope {scope!r} asks for {asked.name!r}, which lives shorter "
                 f"(scope {other!r})",
                 known=steps,
-                remedy=f"Narrow {asking.name!r} to scope={other!r}, or widen {asked.name!r} to scope={scope!r}.",
+                remedy=f"Narrow {asking.name!r} to scope={other!r}{widen}.",
             )
 
 

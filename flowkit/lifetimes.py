@@ -131,7 +131,7 @@ class Lifetimes:
             kind = type(made)
             if kind is CoroutineType:
                 made = self._wait(made)
-            elif kind is GeneratorType or kind is AsyncGeneratorType:
+            elif (kind is GeneratorType or kind is AsyncGeneratorType) and resource.declaration.is_generator:
                 rest = made
                 made = self._advance(made, resource)
         except (SkipRequested, FailRequested, Cancelled, ValueMissing):

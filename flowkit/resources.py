@@ -20,10 +20,23 @@ PYTEST_SCOPES = {"function": "task", "class": "worker", "module": "run", "packag
 
 
 class Resource(Declaration):
-    """The record that ``@resource`` makes of a function."""
+    """The record that ``@resource`` makes of a function.
 
-    __slots__ = ()
+    Attributes:
+        shared: What stands in for it, of scope ``task``, where a resource asks that attempts share; None for nothing.
+    """
+
+    __slots__ = ("shared",)
     kind = "resource"
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, object]) -> None:
+        shared: Any = options.pop("shared", None) if options else None
+        super().__init__(function, options)
+        self.shared = None if shared is None else Resource(shared, {"name": self.name})
+
+    def asked_by(self, scope: str) -> Resource:
+        """Return what a resource of a scope gets that asks for this one."""
+        return self if scope == "task" or self.shared is None else self.shared
 
     @property
     def scope(self) -> str:
@@ -34,7 +47,7 @@ class Resource(Declaration):
 @overload
 def resource(function: F, /) -> F: ...
 @overload
-def resource(*, scope: Scope = ..., name: str = ...) -> Callable[[F], F]: ...
+def resource(*, scope: Scope = ..., name: str = ..., shared: Callable[..., Any] = ...) -> Callable[[F], F]: ...
 
 
 def resource(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
@@ -43,7 +56,8 @@ def resource(function: Callable[..., Any] | None = None, /, **options: Any) -> A
     Args:
         function: The function, when used without parentheses.
         options: ``scope``: ``"task"`` (one per attempt), ``"worker"`` (one per worker process),
-            ``"run"`` (one per run; the default). ``name``: the name others ask for.
+            ``"run"`` (one per run; the default). ``name``: the name others ask for. ``shared``: of one of
+            scope ``"task"``, the function that stands in for it where a shared resource asks.
     """
     if function is None:
         def decorate(decorated: F) -> F:

@@ -1,7 +1,7 @@
 """What a task may ask for: ``run``, ``log``, ``tmp_path``, ``out``, ``rng``, ``scheduled_at``.
 
-All but the last are resources of scope ``task``, made when a task asks and for that attempt alone.
-``scheduled_at`` is a value, and counts for reuse as a parameter does.
+All but the last are resources of scope ``task``, made when a task asks and for that attempt alone;
+``run`` is there for wider ones, too. ``scheduled_at`` is a value, and counts for reuse as a parameter does.
 
 ``out`` needs one hook: what a task wrote is put in its place after the task returned and before
 anything sees the value, so that a file in ``out/`` is always that of a success, and of its result.
@@ -27,7 +27,7 @@ from flowkit.resources import resource
 from flowkit.values import Collected
 
 if TYPE_CHECKING:
-    from flowkit.reports import Attempt
+    from flowkit.reports import Attempt, RunInfo
     from flowkit.session import Session
 
 _OUT = "flowkit.out"  # in an attempt's stash
@@ -59,26 +59,34 @@ class RunContext:
 
     Attributes:
         id: The run's id.
-        flow: The name of the task's flow.
+        flow: The name of the task's flow; in such a resource those of all flows of the run.
         params: Parameter → value; read-only.
         scheduled_at: The time the run is for.
-        attempt: 1 for the first attempt of the node.
+        attempt: 1 for the first attempt of the node; None in a resource that attempts share.
     """
 
     id: str
     flow: str
     params: Mapping[str, object]
     scheduled_at: datetime
-    attempt: int
+    attempt: int | None
 
 
-@resource(scope="task")
+def _shared_run() -> RunContext:
+    """The run, for a resource that its attempts share."""
+    about = _attempt("run").run
+    return _context(about, about.flow, None)
+
+
+@resource(scope="task", shared=_shared_run)
 def run() -> RunContext:
     """The run that this attempt belongs to: its id, flow, params, scheduled_at and attempt."""
     attempt = _attempt("run")
-    about = attempt.run
-    params = MappingProxyType(dict(about.params))
-    return RunContext(about.id, attempt.task.flow.name, params, about.scheduled_at, attempt.number)
+    return _context(attempt.run, attempt.task.flow.name, attempt.number)
+
+
+def _context(about: RunInfo, flow: str, attempt: int | None) -> RunContext:
+    return RunContext(about.id, flow, MappingProxyType(dict(about.params)), about.scheduled_at, attempt)
 
 
 @resource(scope="task")

@@ -56,6 +56,66 @@ def test_a_resource_is_set_up_only_if_somebody_uses_it(flow):
     assert seen(f.run("::t")) == []
 
 
+@pytest.mark.parametrize("scope", ["run", "worker", "task"])
+@pytest.mark.parametrize("head", ["def", "async def"])
+def test_a_resource_of_any_scope_may_ask_for_the_run(flow, scope, head):
+    run = flow(f"""
+        @resource(scope={scope!r})
+        {head} r(run): yield run
+        @resource(scope={scope!r})
+        def above(r): return r
+        @task
+        def t(above, n: int = 3): return above.id, above.flow, dict(above.params), above.attempt
+    """).run()
+    assert run["t"] == (run.id, "m", {"n": 3}, 1 if scope == "task" else None)
+
+
+@pytest.mark.parametrize("name", ["log", "tmp_path", "out", "rng"])
+def test_a_shared_resource_may_not_ask_for_what_belongs_to_an_attempt(flow, name):
+    text = flow(f"""
+        @resource
+        def r({name}): return 1
+        @task
+        def t(r): return r
+    """).refusal()
+    assert f"asks for {name!r}, which lives shorter (scope 'task')" in text
+    assert text.endswith("Narrow 'r' to scope='task'.")
+
+
+@pytest.mark.parametrize("scope", ["run", "task"])
+def test_a_resource_that_returns_a_generator_gives_that(flow, scope):
+    f = flow(f"""
+        @resource(scope={scope!r})
+        def numbers(): return (x for x in [1, 2])
+        async def letters():
+            yield "a"
+        @resource(scope={scope!r})
+        def texts(): return letters()
+        @task
+        async def t(numbers, texts): return list(numbers), [text async for text in texts]
+    """)
+    assert f.value("t") == ([1, 2], ["a"])
+
+
+def test_a_wrapped_generator_function_is_set_up_and_torn_down(flow):
+    f = flow("""
+        import functools
+        def logged(function):
+            @functools.wraps(function)
+            def call(*args, **kwargs): return function(*args, **kwargs)
+            return call
+        @resource
+        @logged
+        def db():
+            yield 1
+            Path("down").touch()
+        @task
+        def t(db): return db
+    """)
+    assert f.value("t") == 1
+    assert f.project.read("down") == ""
+
+
 @pytest.mark.parametrize("decorated", ["@resource", "@resource()", '@resource(scope="run")'])
 def test_run_is_the_default_scope_and_means_once_for_the_run(flow, decorated):
     f = flow(SEEN + f"""
