@@ -163,10 +163,21 @@ class PluginError(FlowkitError):
         plugin = plugin.partition(":")[0]  # "cache:reuse" is what the plugin "cache" keeps in a session
         self.plugin = plugin
         self.hook = hook
-        super().__init__(
-            f"plugin {plugin!r} failed in {hook}: {type(error).__name__}: {error}\n"
-            f"  Run without it with -p no:{plugin}, or report this to its authors."
-        )
+        if plugin.endswith(".py"):  # hooks of a flowconf.py, which belong to the flow
+            remedy = f"Mend the hook, or take it out: {_raised_in(plugin, error)}."
+        else:
+            remedy = f"Run without it with -p no:{plugin}, or report this to its authors."
+        super().__init__(f"plugin {plugin!r} failed in {hook}: {type(error).__name__}: {error}\n  {remedy}")
+
+
+def _raised_in(file: str, error: BaseException) -> str:
+    """Return ``file:line`` of the last step within a file on the way to where an error was raised."""
+    found, step = file, error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_filename.endswith(file):
+            found = f"{file}:{step.tb_lineno}"
+        step = step.tb_next
+    return found
 
 
 class TaskFailed(FlowkitError):

@@ -583,6 +583,22 @@ def test_hook_flowkit_digest(project, plugin):
     assert words(again) == {"one": "same", "two": "cached"}
 
 
+def test_a_hook_in_flowconf_that_raises_is_told_with_its_line_and_what_helps(project):
+    project.write("flowconf.py", """
+from flowkit import hookimpl
+def below(): raise RuntimeError("hook boom")
+@hookimpl
+def flowkit_node_ended(report):
+    below()
+""")
+    project.write("m.py", "from flowkit import task\n@task\ndef t(): return 1\n")
+    ended = project.flowkit("run", "m.py")
+    assert ended.exit_code == 3
+    assert "plugin 'flowconf.py' failed in flowkit_node_ended: RuntimeError: hook boom" in ended.err
+    assert "Mend the hook, or take it out: flowconf.py:3." in ended.err
+    assert "-p no:" not in ended.err
+
+
 def test_a_hook_in_flowconf_counts_from_when_the_flow_is_read(project):
     """A ``flowconf.py`` comes too late for what happens before flows are read."""
     project.write(
