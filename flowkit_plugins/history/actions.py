@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import click
 from flowkit import settings
 from flowkit.durations import seconds
 from flowkit.errors import OptionError, SelectionError, UsageError, did_you_mean
+from flowkit.printable import clean
 from flowkit_plugins.history import file_of, flowkit_settings, printing
 from flowkit_plugins.history.databases import SPAN, open_to_write, transaction, trouble
 from flowkit_plugins.history.following import Follower
@@ -130,7 +132,13 @@ def show(run: str, verbose: bool, as_json: bool, root: str) -> None:
     if as_json:
         click.echo(json.dumps(story.as_json(), indent=2))
         return
-    sys.stdout.write("\n".join(story.lines(verbose=verbose)) + "\n")
+    _say("\n".join(story.lines(verbose=verbose)))
+
+
+def _say(text: str) -> None:
+    """Print what may hold what users' code brought forth."""
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    click.echo(clean(text, color=color))
 
 
 def logs(run: str, node: str, follow: bool, root: str) -> None:
@@ -146,9 +154,9 @@ def logs(run: str, node: str, follow: bool, root: str) -> None:
         wanted = set(matching(node, names)) if node else None
         word = "running" if row.status == "running" else "was running"
         for line in follower.ended([attempt for _, attempt in found], wanted):
-            click.echo(line)
+            _say(line)
         for line in follower.running(running, wanted, word):
-            click.echo(line)
+            _say(line)
         if not follow or (row.status != "running" and not found):
             break
         time.sleep(FOLLOW_EVERY)
@@ -177,7 +185,7 @@ def why(node: str, run: str, root: str) -> None:
         for line in told(
             ends[name], row, ago, nodes=nodes, attempts=attempts, repair=repairs.get(name)
         ):
-            click.echo(line)
+            _say(line)
     if len(found) > 10:
         click.echo(f"… and {len(found) - 10} more: name one of them")
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from flowkit.facts import rerun
 from flowkit.graph import BoundTask
+from flowkit.printable import clean
 from flowkit.reports import BAD, Attempt, NodeReport, RunReport, TeardownReport
 from flowkit_plugins.terminal import traceback
-from flowkit_plugins.terminal.style import Screen, clean, counted, took
+from flowkit_plugins.terminal.style import Screen, counted, took
 
 #: Failures of one task that are shown in full; a map of 10,000 fails for one reason most of the time.
 MOST = 10

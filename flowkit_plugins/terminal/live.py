@@ -17,11 +17,12 @@ from typing import IO, TYPE_CHECKING, Protocol, cast
 
 from flowkit.durations import words
 from flowkit.hookspecs import hookimpl
+from flowkit.printable import clean
 from flowkit.reports import Attempt
 from flowkit_plugins.terminal.beside import Beside, Streams
 from flowkit_plugins.terminal.estimate import Past
 from flowkit_plugins.terminal.progress import Progress
-from flowkit_plugins.terminal.style import MINUTE, Screen, cells, clean, fit, took
+from flowkit_plugins.terminal.style import MINUTE, Screen, cells, fit, took
 
 if TYPE_CHECKING:
     from rich.text import Text

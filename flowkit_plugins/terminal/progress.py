@@ -12,8 +12,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
 from flowkit.graph import BoundTask
+from flowkit.printable import clean
 from flowkit.reports import LETTERS, Attempt, NodeReport
-from flowkit_plugins.terminal.style import Screen, cells, clean, took
+from flowkit_plugins.terminal.style import Screen, cells, took
 from flowkit_plugins.terminal.traceback import headline
 
 if TYPE_CHECKING:

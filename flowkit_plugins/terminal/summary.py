@@ -6,11 +6,12 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from flowkit.graph import BoundTask
+from flowkit.printable import clean
 from flowkit.reports import BAD, NodeReport, RunReport, Section
 from flowkit_plugins.terminal import traceback
 from flowkit_plugins.terminal.failures import MOST, excuse
 from flowkit_plugins.terminal.progress import STYLES
-from flowkit_plugins.terminal.style import Screen, clean, counted, first_line, fit, took
+from flowkit_plugins.terminal.style import Screen, counted, first_line, fit, took
 
 #: The order of the last line.
 ORDER = ("ran", "same", "cached", "skipped", "failed", "timeout", "error", "upstream", "not run")

@@ -326,3 +326,18 @@ def test_optional_values_are_taken_with_an_equals_sign_or_after_the_targets(fail
     failed.write("fixed")
     ended = failed.flowkit("run", *words)
     assert ended.exit_code == code, ended.out + ended.err
+
+
+@pytest.mark.parametrize("command", [["show"], ["logs"], ["why", "t"]])
+def test_what_a_task_brought_forth_reaches_no_pipe_as_control_codes(project, command):
+    project.write("m.py", """
+from flowkit import task
+@task
+def t():
+    print("\\x1b[2Jgone\\x08")
+    raise ValueError("\\x1b[31mred\\x07")
+""")
+    project.flowkit("run", "m.py")
+    told = project.flowkit(*command).out
+    assert "red\\x07" in told
+    assert [c for c in told if c < " " and c != "\n"] == []
