@@ -293,10 +293,12 @@ class RunReport:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Word → number of nodes."""
+        """Word → number of nodes; a teardown that raised is an error of its own."""
         found: dict[str, int] = {}
         for node in self.nodes:
             found[node.word] = found.get(node.word, 0) + 1
+        if self.teardowns:
+            found["error"] = found.get("error", 0) + len(self.teardowns)
         return found
 
     @property

@@ -314,8 +314,10 @@ class Journal:
 
     def _finish(self, connection: sqlite3.Connection) -> None:
         number = self._first // SPAN
-        report = self._report
+        report, counts = self._report, self._counts
         if report is not None:
+            if report.teardowns:
+                counts = {**counts, "error": counts.get("error", 0) + len(report.teardowns)}
             connection.execute(
                 "INSERT OR REPLACE INTO details VALUES (?, 'end', ?)",
                 (number, json.dumps(rows.end_of(report))),
@@ -324,7 +326,7 @@ class Journal:
                 self._forget_gone(connection)
         connection.execute(
             "UPDATE runs SET ended = ?, counts = ? WHERE number = ?",
-            (self._clock.wall().timestamp(), json.dumps(self._counts), number),
+            (self._clock.wall().timestamp(), json.dumps(counts), number),
         )
         set_status(connection, number, self._status)
 

@@ -198,6 +198,8 @@ class Story:
         for task in self.tasks:
             for word, number in task.counts.items():
                 counts[word] = counts.get(word, 0) + number
+        if torn := len(self.end.get("teardowns", ())):
+            counts["error"] = counts.get("error", 0) + torn
         by_node: dict[str, list[dict[str, Any]]] = {}
         for attempt in self.attempts:
             noted = attempt._asdict()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from flowkit.errors import OptionError
 from flowkit.hookspecs import Flag, hookimpl
 from flowkit.records import record
-from flowkit.reports import Attempt, NodeReport, RunInfo, RunReport
+from flowkit.reports import Attempt, NodeReport, RunInfo, RunReport, TeardownReport
 from flowkit.services import Before, Display, Typical
 from flowkit_plugins.terminal import failures, header, live, summary, traceback
 from flowkit_plugins.terminal.beside import Streams
@@ -231,7 +231,7 @@ class Reporter:
         self._stop()
         screen, wanted = self._screen, self._wanted
         screen.secrets = screen.secrets or secrets_in(report.run.params.values())
-        self._end_lines()
+        self._end_lines(report.teardowns)
         failures.write(screen, report, tb=wanted.tb)
         failures.write_teardowns(screen, report.teardowns, tb=wanted.tb)
         try:
@@ -286,11 +286,11 @@ class Reporter:
             self._screen.write(self._take())
             self._screen.flush()
 
-    def _end_lines(self) -> None:
+    def _end_lines(self, teardowns: Sequence[TeardownReport] = ()) -> None:
         """Print what is left of the progress, once."""
         with self._writing:
             if self._lines is not None:
-                self._screen.write(self._take() + self._lines.finish())
+                self._screen.write(self._take() + self._lines.finish(teardowns))
                 self._lines = None
 
     def _stop(self) -> None:

@@ -7,13 +7,13 @@ queue is turned into text here, some dozens or thousands of nodes at a time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
 from flowkit.graph import BoundTask
 from flowkit.printable import clean
-from flowkit.reports import LETTERS, Attempt, NodeReport
+from flowkit.reports import LETTERS, Attempt, NodeReport, TeardownReport
 from flowkit_plugins.terminal.style import Screen, cells, took
 from flowkit_plugins.terminal.traceback import headline
 
@@ -95,8 +95,8 @@ class Lines(Protocol):
     def broken(self) -> str:
         """Return what ends the line that is open, because something else comes in between."""
 
-    def finish(self) -> str:
-        """Return what ends the last line."""
+    def finish(self, teardowns: Sequence[TeardownReport] = ()) -> str:
+        """Return what ends the last line, with a word of each teardown that raised."""
 
 
 class LetterLines:
@@ -146,9 +146,13 @@ class LetterLines:
         self._flow = None
         return self._close(self._progress.known)
 
-    def finish(self) -> str:
+    def finish(self, teardowns: Sequence[TeardownReport] = ()) -> str:
         """Return the percentage of the last line, which is all unless the run was cut short."""
-        return self._close(self._progress.known)
+        known = self._progress.known
+        if self._flow is None:
+            return self._close(known)
+        self._passed -= len(teardowns)  # they are no nodes
+        return self._stretch(self._flow, LETTERS["error"] * len(teardowns), known) + self._close(known)
 
     def _stretch(self, flow: BoundFlow, letters: str, known: int) -> str:
         """Return letters of one flow, in as many lines as they take."""
@@ -206,9 +210,11 @@ class NodeLines:
         """Return nothing: each line is whole."""
         return ""
 
-    def finish(self) -> str:
-        """Return nothing: each line is whole."""
-        return ""
+    def finish(self, teardowns: Sequence[TeardownReport] = ()) -> str:
+        """Return a line for each teardown that raised."""
+        word = self._screen.paint("ERROR", STYLES["error"])
+        lines = [f"teardown of `{t.resource}` ({t.where}) {word} {headline(t.error)}\n" for t in teardowns]
+        return self._screen.masked("".join(lines))
 
     def _node(self, report: NodeReport) -> str:
         progress, task, word = self._progress, report.unit.task, report.word

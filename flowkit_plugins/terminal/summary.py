@@ -182,10 +182,7 @@ def write_last(screen: Screen, report: RunReport, *, quiet: bool) -> None:
 
 def last_line(report: RunReport) -> str:
     """Return ``3 ran, 41 cached, 1 failed, 2 upstream in 4.21s (saved 6m12s)``."""
-    counts = dict(report.counts)
-    if report.teardowns:
-        counts["error"] = counts.get("error", 0) + len(report.teardowns)
-    text = f"{_counts(counts)} in {took(report.duration)}"
+    text = f"{_counts(report.counts)} in {took(report.duration)}"
     saved = sum(node.saved for node in report.nodes)
     return f"{text} (saved {took(saved)})" if saved >= LEAST_SAVED else text
 

@@ -1,5 +1,7 @@
 """Resources: set up where they are used, torn down afterwards, never cached (language.md §7)."""
 
+import json
+import re
 import threading
 
 import pytest
@@ -570,6 +572,30 @@ def test_async_tasks_fail_skip_and_retry_like_others(flow):
     run = f.run()
     assert {n.node: n.word for n in run.report.nodes} == {"a": "failed", "b": "skipped", "c": "ran"}
     assert run["c"] == 2
+
+
+@pytest.mark.parametrize("scope", ["task", "run"])
+def test_a_teardown_error_is_counted_and_shown_beside_the_nodes(flow, project, scope):
+    f = flow(f"""
+        @resource(scope={scope!r})
+        def db():
+            yield 1
+            raise ValueError("boom")
+        @task
+        def a(db): return 1
+        @task
+        def b(a): return 1
+    """)
+    assert f.run(no_cache=True).report.counts == {"ran": 2, "error": 1}
+    ended = project.flowkit("run", "m.py", "--no-cache")
+    assert re.search(r"^m.py \.\.E +\[100%\]$", ended.out, re.M), ended.out
+    assert "2 ran, 1 error in" in ended.out
+    verbose = project.flowkit("run", "m.py", "--no-cache", "-v").out
+    assert "teardown of `db` (m.py:2) ERROR ValueError: boom\n" in verbose
+    said = project.flowkit("run", "m.py", "--no-cache", "--json").out
+    assert json.loads(said.splitlines()[-1])["counts"] == {"ran": 2, "error": 1}
+    assert project.flowkit("runs").out.count("2 ran, 1 error") == 4
+    assert json.loads(project.flowkit("show", "--json").out)["counts"] == {"ran": 2, "error": 1}
 
 
 def test_async_teardown_errors_are_reported(flow):

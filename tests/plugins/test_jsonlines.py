@@ -58,7 +58,7 @@ def test_every_line_is_an_event_and_the_report_goes_to_standard_error(project):
         "node_ended", "node_ended", "teardown_error", "summary",
     ]  # fmt: skip
     assert ended.exit_code == found[-1]["exit_code"] == 1
-    assert found[-1]["counts"] == {"ran": 1, "failed": 1, "upstream": 1}
+    assert found[-1]["counts"] == {"ran": 1, "failed": 1, "upstream": 1, "error": 1}
     for line in ("imported", "from a child", "1 ran, 1 failed, 1 error, 1 upstream"):
         assert line in ended.err
     assert "hunter2" not in ended.out
