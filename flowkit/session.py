@@ -434,6 +434,7 @@ class Session:
         wants = only_some(asked)
         for task in graph.tasks:
             task.wants = wants.get(task)
+        executor = self._executor()
         info = self._info(graph, values, params)
         limits: dict[str, int | tuple[int, float]] = {}
         for _, found in self.plugins.all("flowkit_capacity", graph=graph):
@@ -444,7 +445,7 @@ class Session:
                 info,
                 graph,
                 self.plugins,
-                self._executor(),
+                executor,
                 self.clock,
                 limits=limits,
                 maxfail=1 if self.flags.get("x") else self.flags.get("maxfail"),
@@ -466,13 +467,13 @@ class Session:
         name, slots = self.executor_name, self.slots
         ask = self.plugins.caller("flowkit_executor", first=True)
         executor: Executor | None = ask(name, slots) if ask is not None else None
-        if executor is not None:
-            self.slots = executor.slots
-            return executor
-        make = self.executors.get(name)
-        if make is None:
-            raise FlowError([OptionError.unknown("executor", name, "--executor", self.executors)])
-        return make(slots)
+        if executor is None:
+            make = self.executors.get(name)
+            if make is None:
+                raise FlowError([OptionError.unknown("executor", name, "--executor", self.executors)])
+            executor = make(slots)
+        self.slots = executor.slots
+        return executor
 
 
 def run(

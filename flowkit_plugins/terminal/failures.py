@@ -108,8 +108,7 @@ class _Failure:
         if last is None:
             return f"{node.task.where}  not called"
         made = len(node.attempts)
-        facts = [f"attempt {made} of {made}"] if made > 1 else []
-        facts.append(took(last.duration))
+        facts = [f"attempt {made} of {made}", took(last.duration)]
         if last.kind in _KINDS:
             facts.append(clean(last.reason) or _KINDS[last.kind])
         return f"{node.task.where}  {', '.join(facts)}"

@@ -729,7 +729,7 @@ def test_fail_speaks_for_itself() -> None:
 def test_where_says_how_an_attempt_ended(kind: str, reason: str, fact: str) -> None:
     failure = ended("error", error=ValueError("bad"), seconds=1.5, kind=kind)
     failure.attempts[-1].reason = reason
-    assert f"where: given  1.50s, {fact}" in shown(a_run(failure))
+    assert f"where: given  attempt 1 of 1, 1.50s, {fact}" in shown(a_run(failure))
 
 
 class Unspeakable(Exception):
