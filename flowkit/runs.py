@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -23,6 +24,9 @@ from flowkit.scheduler import Node, Scheduler, State
 from flowkit.scheduler.expansion import Coords, TaskState, node_id, project
 from flowkit.selection import Selection
 from flowkit.values import Collected, Handle, ValueMissing
+
+#: Tasks that the text of a run's outcomes names.
+MOST = 20
 
 
 class Run:
@@ -63,7 +67,7 @@ class Run:
 
     def _find(self, name: str) -> tuple[BoundTask, Node | None, str | None]:
         """Return the task that a name means, the node if it is one, and the part if it is provided."""
-        graph = self._runner.machine.graph
+        graph, elements = self._runner.machine.graph, []
         short = [t for t in graph.tasks if name in (t.name, t.key)]
         if len(short) == 1:
             return short[0], None, None
@@ -77,9 +81,12 @@ class Run:
                     for node in self._runner.machine.nodes(task):
                         if node.id == task.name + plain[len(called) :]:
                             return task, node, part
+                        elements.append(f"{called}{node.id[len(task.name) :]}")
         known = [t.name for t in graph.tasks if t.given is None]
         if len(short) > 1:
             raise KeyError(f"{name!r} is a task of several flows: {', '.join(t.key for t in short)}")
+        if elements:
+            raise KeyError(f"no element {name!r} in this run; {did_you_mean(name, elements, 'elements: ' + listing(elements))}")
         raise KeyError(f"no task {name!r} in this run; {did_you_mean(name, known, 'tasks: ' + listing(known))}")
 
     def __getitem__(self, name: str) -> Any:
@@ -151,6 +158,20 @@ class _Outcomes(Mapping[str, Any]):
             return Success(self._run._value(node, part), *facts)
         except LookupError as error:  # it was let go, or is gone from where it was stored
             return _Forgotten(error, *facts)
+
+    def __repr__(self) -> str:
+        told = [f"{name}: {self._told(name)}" for name in islice(self, MOST)]
+        more = len(self) - len(told)
+        return f"<outcomes {', '.join(told)}{f', … {more} more' if more else ''}>"
+
+    def _told(self, name: str) -> str:
+        """Return how the nodes of a task ended, without their values: ``ran``, ``2 ran and 1 failed``."""
+        task, _, _ = self._run._find(name)
+        nodes = self._run._runner.machine.nodes(task)
+        words = Counter(n.report.word if n.report is not None else n.state.value for n in nodes)
+        if not task.axes:
+            return next(iter(words), "not run")
+        return " and ".join(f"{count} {word}" for word, count in words.items()) or "no elements"
 
     def __iter__(self) -> Iterator[str]:
         names = [t.name for t in self._tasks]

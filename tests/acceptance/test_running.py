@@ -629,3 +629,46 @@ def test_tasks_defined_in_a_function_see_each_other_if_all_are_named(project):
         return raw + 1
 
     assert flowkit.run(raw, clean, executor="inline")["clean"] == 3
+
+
+MIXED = """
+    @task
+    def xs(): return [1, 2, 3]
+    @task(each={"x": "xs"})
+    def m(x):
+        if x == 2: raise ValueError("two")
+        return x
+    @task
+    def late(m: Collected): return 1
+"""
+
+
+def test_outcomes_say_what_they_are(flow):
+    run = flow(MIXED).run()
+    assert repr(run.outcomes) == "<outcomes xs: ran, m: 2 ran and 1 failed, late: upstream>"
+
+
+def test_an_unknown_element_is_told_with_those_there_are(flow):
+    run = flow(MIXED).run()
+    with pytest.raises(KeyError, match=r"no element 'm\[99999\]' in this run; .*elements: m\[1\], m\[2\], m\[3\]|Did you mean 'm\["):
+        run["m[99999]"]
+    with pytest.raises(KeyError, match="no task 'n"):
+        run["n[1]"]
+
+
+@pytest.mark.parametrize(("executor", "slots"), [("inline", 1), ("threads", 3)])
+def test_the_header_says_how_many_run_at_once(flow, project, executor, slots):
+    f = flow("""
+        @task
+        def t(): return 1
+    """)
+    assert f"executor: {executor}, {slots} at once" in project.flowkit("run", "m.py", "--executor", executor, "-n", "3").out
+    assert f.run(executor=executor, n=3).report.run.slots == slots
+
+
+def test_a_failure_is_told_with_its_attempt(flow, project):
+    flow("""
+        @task
+        def t(): raise ValueError
+    """)
+    assert "where: m.py:2  attempt 1 of 1, 0.0" in project.flowkit("run", "m.py").out
