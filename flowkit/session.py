@@ -33,6 +33,7 @@ from flowkit.garbage import no_garbage
 from flowkit.graph import Axis, BoundFlow, BoundTask, Graph, sorted_upstream_first
 from flowkit.hookspecs import Flag, Option
 from flowkit.lookup import Override, Surroundings
+from flowkit.nesting import stoppable
 from flowkit.options import iterate_errors
 from flowkit.parameters import Given, Parameter, Sources
 from flowkit.plugins import Plugins
@@ -457,10 +458,11 @@ class Session:
         with no_garbage():  # what is known of every node is read here
             self.plugins.all("flowkit_run_started", run=info)
         folders = {os.path.dirname(f.file) for f in graph.flows if f.file}
-        with imports.all_importable(folders):
-            report = runner.execute()
-        check_exact(selection, runner.machine, well=not any(n.bad for n in report.nodes))
-        self.plugins.all("flowkit_run_ended", report=report)
+        with stoppable(runner):
+            with imports.all_importable(folders):
+                report = runner.execute()
+            check_exact(selection, runner.machine, well=not any(n.bad for n in report.nodes))
+            self.plugins.all("flowkit_run_ended", report=report)
         return Run(runner, report, targets)
 
     def _executor(self) -> Executor:

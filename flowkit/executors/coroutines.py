@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flowkit.executors.interrupts import Interrupt
 
 
-class Waited:
+class Awaited:
     """A coroutine on the loop, for which a thread waits.
 
     Attributes:
@@ -52,10 +52,15 @@ class Waited:
             self.told = True
             self._loop.call_soon_threadsafe(self._stop)
 
-    def leave(self) -> None:
+    def signalled(self) -> None:
+        """End the wait from a signal handler."""
+        raise Cancelled
+
+    def leave(self) -> bool:
         """Have who waits for it go on without it."""
         self.told = True
         self._answers.put(None)
+        return True
 
     def _begin(self) -> None:
         if not self.told:
@@ -81,7 +86,7 @@ class EventLoop:
         self._loop: Any = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._left: list[Waited] = []
+        self._left: list[Awaited] = []
 
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine on the loop and return its result.
@@ -99,7 +104,7 @@ class EventLoop:
         except FlowkitError:
             coroutine.close()  # else Python complains that nobody awaited it
             raise
-        waited = Waited(coroutine, loop)
+        waited = Awaited(coroutine, loop)
         try:
             try:
                 waited.begin()

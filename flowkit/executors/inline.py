@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from queue import Empty, SimpleQueue
 
-from flowkit.errors import Cancelled
 from flowkit.executors import Call, Done
 from flowkit.executors.interrupts import Interrupt
 from flowkit.reports import Attempt
@@ -77,7 +76,7 @@ class InlineExecutor:
         attempt = self.running
         if attempt is not None and self._interrupt.armed:
             attempt.note = attempt.note or "cancel"
-            raise Cancelled
+            self._interrupt.signalled()
 
     def abandon(self, attempt: Attempt) -> bool:
         """What runs in the thread that drives the run cannot be left behind; a coroutine does not run there."""

@@ -10,18 +10,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from flowkit.errors import Cancelled
-
-if TYPE_CHECKING:
-    from flowkit.executors.coroutines import Waited
 
 #: Turns of an empty loop after which a signal has surely arrived: one would do.
 _CHECKS = 16
 
 #: Through what the call in this thread can be stopped; set while it is under its guard.
 waiting: ContextVar[Interrupt | None] = ContextVar("flowkit_interrupt", default=None)
+
+
+class Waited(Protocol):
+    """What a call waits for where nothing can be thrown in: a coroutine, or a run of its own."""
+
+    def cancel(self) -> None:
+        """Tell it to stop; then the wait ends."""
+
+    def signalled(self) -> None:
+        """Stop what the thread does in which a signal handler runs, which is the one that waits."""
+
+    def leave(self) -> bool:
+        """Have who waits go on without it; return whether that can be."""
 
 
 class Interrupt:
@@ -34,7 +44,7 @@ class Interrupt:
         self._armed = False
         self._sent = False
         self._ident = 0
-        #: What the call waits for on the event loop, if it is a coroutine.
+        #: What the call waits for, if that can be told to stop.
         self._waited: Waited | None = None
 
     def guard(self, call: Callable[..., Any], *arguments: Any) -> Any:
@@ -76,6 +86,11 @@ class Interrupt:
         """Whether a call is under the guard."""
         return self._armed
 
+    @property
+    def guards_this(self) -> bool:
+        """Whether this is within the call that is under the guard."""
+        return self._armed and self._ident == threading.get_ident()
+
     def _disarm(self) -> None:
         """Leave the guard: a signal that was sent has arrived when this returns, and none is sent any more.
 
@@ -105,19 +120,27 @@ class Interrupt:
             return True
 
     def waits_for(self, waited: Waited | None) -> None:
-        """Note that this thread waits for a coroutine, or does no longer.
+        """Note what this thread waits for, or that it does no longer.
 
-        Under the lock: what :meth:`send` throws in is there before the wait begins, or tells the coroutine.
+        Under the lock: what :meth:`send` throws in is there before the wait begins, or tells what is waited for.
         """
         with self._lock:
             self._waited = waited
 
+    def signalled(self) -> None:
+        """Stop the call under the guard from a signal handler in its own thread.
+
+        Raises:
+            Cancelled: To the call.
+        """
+        if self._waited is None:
+            raise Cancelled
+        self._waited.signalled()
+
     def leave(self) -> bool:
-        """Have this thread go on without the coroutine that it waits for; return whether there is one."""
+        """Have this thread go on without what it waits for; return whether that can be."""
         waited = self._waited
-        if waited is not None:
-            waited.leave()
-        return waited is not None
+        return waited is not None and waited.leave()
 
 
 def _set_async_exception(ident: int, kind: type[BaseException]) -> None:

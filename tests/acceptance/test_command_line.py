@@ -621,6 +621,48 @@ def test_ctrl_c_cancels_a_coroutine_and_waits_for_it_for_a_second_at_most(flow, 
     assert err == ""
 
 
+INNER = """
+    import time
+    @resource
+    def db():
+        yield 1
+        Path("down").write_text(Path("order").read_text() if Path("order").exists() else "")
+    @task
+    def long(db):
+        Path("began").touch()
+        try: [time.sleep(0.005) for _ in range(2000)]
+        finally: Path("order").write_text("the task first")
+    @task
+    def after(long): Path("after").touch()
+"""
+
+
+@pytest.mark.parametrize("inner", ["threads", "inline"])
+@pytest.mark.parametrize("executor", ["threads", "inline"])
+@pytest.mark.parametrize("how", ["ctrl-c", "timeout"])
+def test_a_run_within_a_task_is_stopped_with_it_and_torn_down(flow, project, executor, inner, how):
+    flow(INNER, "inner.py")
+    flow(f"""
+        import flowkit
+        @task(timeout={0.5 if how == "timeout" else None})
+        def outer(): return flowkit.run("inner.py", executor={inner!r}).ok
+        @task(trigger="all_done")
+        def more(outer): return 1
+    """)
+    began = time.monotonic()
+    process = started(project, "--executor", executor)
+    if how == "ctrl-c":
+        process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=15)
+    assert process.returncode == (2 if how == "ctrl-c" else 1), (out, err)
+    assert time.monotonic() - began < 6
+    assert project.read("down") == "the task first"
+    assert not (project.root / "after").exists()
+    assert "left behind" not in out
+    assert err == ""
+    assert re.search(r"interrupted .* inner\b", project.flowkit("runs", "--all").out)
+
+
 def test_a_second_ctrl_c_kills_at_once_with_130(flow, project):
     body = """
         while True:
