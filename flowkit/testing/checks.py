@@ -130,8 +130,8 @@ def _resumed_equals_clean(flow: FlowUnderTest, case: Case, clean: RunResult) -> 
 
 
 def _unkept(reason: str) -> bool:
-    """Whether a node is called again since its value cannot be had: nothing could store it, or it had a failure, which is new."""
-    return not reason or "not storable" in reason or "received a failure" in reason
+    """Whether a node is called again since its value cannot be had: nothing could store it, or it had to do with a failure, which is new."""
+    return not reason or "not storable" in reason or "a failure" in reason
 
 
 def retry_bounds(flow: FlowUnderTest, case: Case) -> None:

@@ -238,6 +238,8 @@ class Keeping:
             trace = self._continued.wrapped(trace, None, plan, counted)
             self._storage.put(trace, None, None, plan.made, urgent=False, then=None)
             return
+        if self._refresh is not None:
+            self._made.add(key)
         last = Last(attempt.task.flow.path, node.id, key, "skipped", took, now, stored_parts(plan, counted))
         self._storage.put(trace, last, None, plan.made, urgent=False, then=None)
 

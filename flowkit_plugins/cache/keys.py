@@ -28,6 +28,7 @@ Elements = Mapping[str | None, tuple[Sequence[str], Sequence[str]]]
 _NO_PARTS: Mapping[str, str] = {}
 _NO_ELEMENTS: Elements = {}
 _NOT_MISSED: tuple[str | None, str] = (None, "")
+_FAILURES = (State.FAILED, State.UPSTREAM)
 
 
 class Known:
@@ -137,18 +138,19 @@ class Keys:
         count = plan.policy is None or plan.policy.key is None
         for argument in sorted(task.constants):
             value = task.constants[argument]
+            name = task.parameters.get(argument, argument)
             try:
                 found = small(value)
                 if found is None:
                     facts = self._digest(value)
                     found = facts.hex
                     if facts.files:
-                        plan.files[argument] = facts.files
+                        plan.files[name] = facts.files
             except Undigestible as error:
                 plan.never = plan.never or f"argument {argument!r} has no content: {error}"
                 plan.unsure = True
                 found = "?"
-            plan.shown[argument] = (found, looks(value))
+            plan.shown[name] = (found, looks(value))
             if count:
                 texts.append(f"{argument}=v:{found}")
 
@@ -183,14 +185,15 @@ class Keys:
             counted.parts[f"resource {resource.name}" if name == BODY else name] = part
         for argument in sorted(resource.constants):
             value = resource.constants[argument]
+            name = resource.parameters.get(argument, argument)
             try:
                 facts = self._digest(value)
                 hexed = facts.hex
                 if facts.files:
-                    counted.files[argument] = facts.files
+                    counted.files[name] = facts.files
             except Undigestible:
                 hexed = "?"
-            counted.shown[argument] = (hexed, looks(value))
+            counted.shown[name] = (hexed, looks(value))
             texts.append(f"{argument}={hexed}")
         for argument, below in sorted(resource.resources.items()):
             inner = self._resource(below)
@@ -218,7 +221,7 @@ class Keys:
         """Return a node's key, and what each argument from above counted as.
 
         Raises:
-            Uncertain: An argument cannot be counted: the node runs.
+            Uncertain: An argument cannot be counted, or something above failed: the node runs.
         """
         if plan.simple:
             if not plan.key:
@@ -226,10 +229,13 @@ class Keys:
             return plan.key, {}
         counted: dict[str, str] = {}
         if plan.policy is not None and plan.policy.key is not None:
+            for edge, nodes in inputs.edges:
+                _refuse_failures(edge, nodes)
             counted["key"] = self._own_key(plan.policy, inputs)
         else:
             for edge, nodes in inputs.edges:
                 if edge.argument is None:
+                    _refuse_failures(edge, nodes)
                     continue
                 known = self.known.get(nodes[0]) if edge.accepts.value and edge.part is None and not edge.collected else None
                 if known is not None and nodes[0].succeeded and nodes[0].stand_in is None:  # as nearly all are
@@ -305,19 +311,18 @@ class Keys:
 
     def _argument(self, edge: Edge, nodes: Sequence[Node], inputs: Inputs) -> str:
         if edge.collected:
-            texts = [f"{name}\0{self._outcome(edge, node, inputs, gathered=True)}" for name, node in inputs.gathered(edge, nodes)]  # fmt: skip
+            texts = [f"{name}\0{self._outcome(edge, node, inputs)}" for name, node in inputs.gathered(edge, nodes)]
             return f"C:{hashed(*texts)}" if texts else "C:"
-        return self._outcome(edge, nodes[0], inputs, gathered=False)
+        _refuse_failures(edge, nodes)
+        return self._outcome(edge, nodes[0], inputs)
 
-    def _outcome(self, edge: Edge, node: Node, inputs: Inputs, *, gathered: bool) -> str:
+    def _outcome(self, edge: Edge, node: Node, inputs: Inputs) -> str:
         """Return what an upstream's outcome counts as: a value by content, others by kind and content."""
         if node.succeeded or (not node.settled and node in self.ahead):  # the second: before anything started
             found = self.of(node, inputs)
             content = found.parts.get(edge.part, found.digest) if edge.part is not None else found.digest
             return f"v:{content}" if edge.accepts.value else f"S:{content}"
         if node.state is State.FAILED:
-            if not gathered:
-                raise Uncertain("it received a failure")
             return f"F:{hashed(*_error(node))}"
         return f"K:{hashed(node.reason, *[text for root in node.roots for text in _error(root)])}"
 
@@ -354,6 +359,18 @@ class Keys:
             return f"v:{small(value) or self._content(value)}"
         except Undigestible:
             return f"v:{found.digest}[{index}]"
+
+
+def _refuse_failures(edge: Edge, nodes: Sequence[Node]) -> None:
+    """Refuse to make a key for a node that runs although something above it failed: else it would be silent the next time.
+
+    A collection is taken for what it holds (ruling D4).
+    """
+    if edge.collected:
+        return
+    for node in nodes:
+        if node.state in _FAILURES and not node.succeeded:
+            raise Uncertain("it comes after a failure" if edge.argument is None else "it received a failure")
 
 
 def _error(node: Node) -> tuple[str, str, str]:

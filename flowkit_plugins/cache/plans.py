@@ -29,9 +29,9 @@ class TaskPlan:
         never: Why it is never reused, or ``""``.
         hexed: The hash of its function's code, with that of the resources it asks for.
         fixed: Everything that does not depend on the node, as one text.
-        shown: Argument → (digest, how it looks) of its parameters, and of its resources'.
+        shown: Parameter → (digest, how it looks) of its parameters, and of its resources'.
         said: Option → how it looks, of those that count.
-        files: Argument → the files that its value stands for.
+        files: Parameter → the files that its value stands for.
         simple: The key is the same for all nodes (there is one).
         key: That key, once it was made; of no meaning where it is not the same.
         unsure: Some argument has no content, so that equal keys do not mean equal inputs.

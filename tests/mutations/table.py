@@ -59,7 +59,7 @@ MUTATIONS = [
     Mutation("record before blob", WRITER, '            self._at("before_blob")\n', '            self._at("before_blob")\n            self._traces.commit([r.trace if r.blob is None else r.trace.stored_as(r.blob[0], 0) for r in group if r.trace is not None], [])\n            self._at("after_record")\n', "resume_equals_clean"),
     Mutation("a record without its value's name", WRITER, "record.trace.stored_as(*next(kept))", "record.trace.stored_as('v-gone', next(kept)[1])", "cache_transparent"),
     Mutation("nothing is recorded", WRITER, "            self._traces.commit(traces, ", "            self._traces.commit([], ", "cache_transparent"),
-    Mutation("a key without the arguments from above", KEYS, "                if edge.argument is None:\n                    continue\n", "                continue\n", "changed"),
+    Mutation("a key without the arguments from above", KEYS, "                if edge.argument is None:\n                    _refuse_failures(edge, nodes)\n                    continue\n", "                continue\n", "changed"),
     Mutation("a key without elements", KEYS, "            for element, source, index in inputs.elements:\n                counted", "            for element, source, index in ():\n                counted", "reference"),
     Mutation("a key without parameters", KEYS, '                texts.append(f"{argument}=v:{', '                [].append(f"{argument}=v:{', "key_injective"),
     Mutation("a key without the code", KEYS, "texts = [VERSION, task.declaration.name, hexed,", 'texts = [VERSION, task.declaration.name, "",', "changed"),

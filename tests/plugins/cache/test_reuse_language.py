@@ -673,6 +673,57 @@ def test_a_task_that_received_a_whole_failure_is_never_reused(flow):
     assert run.report.named("f").reason == "it received a failure"
 
 
+def test_what_runs_since_something_above_it_failed_is_never_reused(flow):
+    flow.write("""
+        @task
+        def load(): fail("down")
+        @task(needs=["load"], trigger="any_failed")
+        def page(): return 1
+        @task(trigger="all_done", cache={"key": lambda: 1})
+        def own(load: Outcome): return 1
+        @task
+        def clean(load): return load
+        @task(trigger="any_failed")
+        def alarm(clean: Outcome): return 1
+        @task
+        def told(clean: Skipped): return 1
+        @task(needs=["clean"], trigger="all_done")
+        def sweep(): return 1
+        @task
+        def below(page, alarm): return 1
+    """)
+    flow.run()
+    run = flow.run()
+    words = {n.node: n.word for n in run.report.nodes}
+    assert [words[name] for name in ("page", "own", "alarm", "told", "sweep")] == ["same"] * 5
+    assert words["below"] == "cached"
+    assert run.report.named("page").reason == run.report.named("sweep").reason == "it comes after a failure"
+    assert run.report.named("alarm").reason == run.report.named("told").reason == "it received a failure"
+
+
+def test_what_runs_after_a_success_or_a_stand_in_is_reused_whatever_its_trigger(flow):
+    flow.write("""
+        @task(fallback="spare")
+        def load(): fail("down")
+        @task
+        def spare(): return 1
+        @task(needs=["load"], trigger="all_done")
+        def sweep(): return 1
+        @task
+        def skipped(): skip("no")
+        @task(trigger="all_done")
+        def told(skipped: Outcome): return 1
+        @task(each={"i": [1, 2]}, allow_failure=True)
+        def a(i):
+            if i == 2: fail("no")
+        @task
+        def gathered(a: Collected[Outcome]): return 1
+    """)
+    flow.run()
+    words = flow.words()
+    assert [words[name] for name in ("sweep", "told", "gathered")] == ["cached"] * 3
+
+
 def test_collected_failures_are_reused_by_class_and_message(flow):
     flow.write("""
         @task(each={"i": [1, 2]})
@@ -1221,6 +1272,39 @@ def test_a_value_that_holds_a_secret_is_not_persisted_and_the_secret_is_nowhere(
 
 
 # --- flags ----------------------------------------------------------------------------------------
+
+
+def test_refresh_computes_equal_elements_that_are_skipped_once(flow):
+    flow.write("""
+        @task(each={"x": ["a", "a"]})
+        def sk(x):
+            with open("called", "a") as file: file.write("sk\\n")
+            skip("s")
+    """)
+    flow.run(n=1)
+    assert flow.called() == ["sk"]
+    assert flow.words(n=1, refresh=True) == {"sk[a]": "skipped", "sk[a_1]": "skipped"}
+    assert flow.called() == ["sk"]
+
+
+def test_a_changed_parameter_is_named_as_the_user_gives_it(flow):
+    flow.write("""
+        @resource
+        def door(y: Annotated[int, From("level")] = 1): return y
+        @task
+        def a(x: Annotated[int, From("limit")] = 4): return x
+        @task
+        def b(door): return door
+        @task
+        def c(z: Annotated[Path, From("src")] = Path("in.txt")): return 1
+    """)
+    flow.project.write("in.txt", "1")
+    flow.run()
+    flow.project.write("in.txt", "2")
+    run = flow.run(params={"limit": 9, "level": 2})
+    assert run.report.named("a").reason == "parameter `limit` changed: 4 → 9"
+    assert run.report.named("b").reason == "parameter `level` changed: 1 → 2"
+    assert run.report.named("c").reason == "file in.txt changed"
 
 
 def test_refresh_runs_exactly_those_and_writes(flow):
