@@ -27,7 +27,7 @@ from flowkit.options import (
     as_written,
     same,
 )
-from flowkit.parameters import Parameter
+from flowkit.parameters import Parameter, Problem, default_of
 from flowkit.resources import PYTEST_SCOPES, SCOPES, Resource
 from flowkit.tasks import Task
 from flowkit.values import Collected
@@ -49,19 +49,25 @@ class Binder(Lookup):
         if annotation is MISSING:
             plain = argument.default is MISSING or argument.default is None
             annotation = typing.Any if plain else type(argument.default)
+        try:
+            default = default_of(argument.default, annotation)
+        except Problem as problem:
+            raise ParameterError(
+                f"parameter {name!r} of {by} ({declaration.where}): its default does not fit",
+                known=f"wanted {shown(annotation)}:\n{problem}",
+                remedy="Give it a default that does.",
+            ) from None
         known = self.parameters.get(name)
         if known is None:
-            self.parameters[name] = Parameter(
-                name, annotation, argument.default, by, declaration.where, [key]
-            )
+            self.parameters[name] = Parameter(name, annotation, default, by, declaration.where, [key])
             return
         known.users.append(key)
-        declared = Parameter(name, annotation, argument.default, by, declaration.where, known.users)
+        declared = Parameter(name, annotation, default, by, declaration.where, known.users)
         if known.iterated:  # an ``each`` only guessed at it
             if not fits_elements(annotation, known.annotation):
                 raise in_two_ways(known, declared)
             self.parameters[name] = declared
-        elif known.annotation != annotation or not same(known.default, argument.default):
+        elif known.annotation != annotation or not same(known.default, default):
             raise in_two_ways(known, declared)
 
     def _iterated(self, element: object, name: str, bound: BoundTask) -> BoundTask:

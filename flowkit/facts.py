@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from flowkit.errors import TaskFailed
-from flowkit.parameters import is_secret
-from flowkit.secrets import STARS, masking
+from flowkit.secrets import STARS, holds_secret
 from flowkit.tracebacks import message
 
 if TYPE_CHECKING:
@@ -29,33 +28,14 @@ def parameters(run: RunInfo) -> dict[str, str]:
     """Return the parameters as text; of one that is, or holds, a secret nothing is seen."""
     found = {}
     for name, value in run.params.items():
-        if is_secret(value) or masking({name: value}) is not str:
+        if holds_secret(value):
             found[name] = STARS
             continue
         try:
-            found[name] = run.mask(repr(value)[:LONGEST_SHOWN])
+            found[name] = run.mask(repr(value))[:LONGEST_SHOWN]
         except Exception:  # a repr of the user's may raise anything
             found[name] = f"<{type(value).__name__}>"
     return found
-
-
-def command(run: RunInfo) -> str:
-    """Return what the user typed, with the values of secret parameters masked, however short."""
-    secrets = [name for name, shown in parameters(run).items() if shown == STARS]
-    if not secrets or not run.command:
-        return run.mask(run.command)
-    import shlex  # 2 ms, and only secrets need it
-
-    try:
-        typed = shlex.split(run.command)
-    except ValueError:  # what was typed into Python need not be a shell's
-        return run.mask(run.command)
-    words = []
-    for word in typed:
-        name, equals, _ = word.partition("=")
-        hit = equals and name.removeprefix("-P") in secrets
-        words.append(f"{name}={STARS}" if hit else word)
-    return run.mask(shlex.join(words))
 
 
 def versions() -> dict[str, str]:

@@ -34,9 +34,11 @@ class Override:
     """What stands in for a name in this run: a declaration, or a value."""
 
     name: str
+    origin: str  #: where from, in words: ``-O limit``, ``override['limit']``
     declaration: Declaration | None = None
     value: object = MISSING
     text: str | None = None  #: as typed with -O; converted when it is known by what
+    read: list[object] = field(factory=list)  #: what its text was converted to
     used: bool = False
 
 
@@ -276,7 +278,9 @@ class Lookup:
             if mapped and hint is not MISSING:
                 inner: Any = wanted
                 wanted = list[inner] | dict[str, inner]
-        return self.around.convert(override, typing.Any if wanted is None else wanted)
+        found = self.around.convert(override, typing.Any if wanted is None else wanted)
+        override.read.append(found)
+        return found
 
     def _input_value(self, found: Found, name: str) -> object:
         """Return the value that a plugin offers, or what stands in for it, of the same type."""

@@ -6,12 +6,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from flowkit.errors import OptionError, ParameterError, UsageError, did_you_mean, listing
 from flowkit.lookup import Override
-from flowkit.parameters import Problem, convert
+from flowkit.parameters import Problem, convert, named
+from flowkit.secrets import STARS, wants_secret
 from flowkit.tasks import Task, declared
 
 
 def read(
-    given: Mapping[str, object], typed: Sequence[str], load: Callable[[str], object], errors: list[UsageError]
+    given: Mapping[str, object] | None, typed: Sequence[str], load: Callable[[str], object], errors: list[UsageError]
 ) -> dict[str, Override]:
     """Return the overrides of a run, by name.
 
@@ -21,14 +22,20 @@ def read(
         load: Returns what the ``file.py::name`` of such a text names.
         errors: Takes what is wrong with them.
     """
-    found = {name: override_of(name, value) for name, value in given.items()}
+    found: dict[str, Override] = {}
+    try:
+        found = {name: override_of(name, value, f"override[{name!r}]") for name, value in named(given, "override").items()}
+    except ParameterError as error:
+        errors.append(error)
     for text in typed:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            errors.append(OptionError(f"-O {text}: no '='", remedy="Write -O name=value or -O name=file.py::name."))
+            lacks = "no name before the '='" if equals else "no '='"
+            errors.append(OptionError(f"-O {text}: {lacks}", remedy="Write -O name=value or -O name=file.py::name."))
             continue
         try:
-            found[name] = override_of(name, load(text)) if "::" in value else Override(name, text=value)
+            origin = f"-O {name}"
+            found[name] = override_of(name, load(text), origin) if "::" in value else Override(name, origin, text=value)
         except UsageError as error:
             errors.append(error)
     return found
@@ -44,7 +51,7 @@ def unused(overrides: Mapping[str, Override], known: Collection[str], *, surely:
     """
     return [
         OptionError(
-            f"-O {name}: nothing asks for {name!r}",
+            f"{override.origin}: nothing asks for {name!r}",
             known=f"known: {listing(known)}",
             remedy="Take it out."
             if name in known
@@ -55,7 +62,7 @@ def unused(overrides: Mapping[str, Override], known: Collection[str], *, surely:
     ]
 
 
-def override_of(name: str, value: object) -> Override:
+def override_of(name: str, value: object, origin: str) -> Override:
     """Return the override that a value or a function makes; a function is a task, unless it is declared otherwise."""
     found = declared(value)
     if found is not None:
@@ -63,8 +70,8 @@ def override_of(name: str, value: object) -> Override:
     elif callable(value) and not isinstance(value, type):
         declaration = Task(value, {"name": name})
     else:
-        return Override(name, value=value)
-    return Override(name, declaration=declaration)
+        return Override(name, origin, value=value)
+    return Override(name, origin, declaration=declaration)
 
 
 def converted(override: Override, annotation: object) -> object:
@@ -78,6 +85,6 @@ def converted(override: Override, annotation: object) -> object:
     try:
         return convert(value, annotation, text=text)
     except Problem as problem:
-        raise ParameterError(
-            f"-O {override.name}={value}: does not fit", known=str(problem), remedy="Give a value that does."
-        ) from None
+        quoted = STARS if wants_secret(annotation) else value
+        said = f"{override.origin}={quoted}: does" if text else f"{override.origin}: {quoted!r} does"
+        raise ParameterError(f"{said} not fit", known=str(problem), remedy="Give a value that does.") from None

@@ -6,14 +6,15 @@ import json
 import os
 import sys
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flowkit.annotations import MISSING
+from flowkit.annotations import MISSING, parts_of
 from flowkit.annotations import text as shown
-from flowkit.errors import FlowError, ParameterError, UsageError, did_you_mean, listing
+from flowkit.errors import FlowError, ParameterError, UsageError, a_kind, did_you_mean, listing
 from flowkit.records import field, record
+from flowkit.secrets import STARS, concealing, holds_secret, wants_secret
 
 PREFIX = "FLOWKIT_PARAM_"
 
@@ -52,11 +53,13 @@ class Given:
         value: As it came.
         origin: Where from, in words: ``-P since=x``, ``$FLOWKIT_PARAM_SINCE``, ``params.toml``.
         text: Whether it is text that somebody typed.
+        way: What to give another one with: ``-P``, ``-O`` or ``override``; the first would lose to the others.
     """
 
     value: object
     origin: str
     text: bool
+    way: str = "-P"
 
 
 class Sources:
@@ -80,11 +83,15 @@ class Sources:
         for text in typed:
             name, equals, value = text.partition("=")
             if not equals or not name.strip():
-                errors.append(ParameterError(f"-P {text}: no '='", remedy="Write -P name=value."))
+                lacks = "no name before the '='" if equals else "no '='"
+                errors.append(ParameterError(f"-P {text}: {lacks}", remedy="Write -P name=value."))
                 continue
             self.near[name.strip()] = Given(value, f"-P {text}", text=True)
-        for name, handed in (given or {}).items():
-            self.near[name] = Given(handed, f"params[{name!r}]", text=False)
+        try:
+            for name, handed in named(given, "params").items():
+                self.near[name] = Given(handed, f"params[{name!r}]", text=False)
+        except ParameterError as error:
+            errors.append(error)
         read: Mapping[str, Any] = {}
         try:
             read = _read_file(Path(file)) if file else {}
@@ -126,6 +133,20 @@ class Sources:
 
 def _origin(given: Given) -> str:
     return given.origin
+
+
+def named(given: Any, keyword: str) -> Mapping[str, object]:
+    """Return values that were given by name in Python, if they were.
+
+    Raises:
+        ParameterError: It is no mapping of names.
+    """
+    if given is None:
+        return {}
+    if isinstance(given, Mapping) and all(isinstance(name, str) for name in given):
+        return given
+    problem = f"names are text: {listing(map(repr, given))}" if isinstance(given, Mapping) else f"is {a_kind(given)}"
+    raise ParameterError(f"flowkit.run(): {keyword}: {problem}", remedy=f'Write {keyword}={{"name": value}}.')
 
 
 def _read_file(file: Path) -> dict[str, Any]:
@@ -175,15 +196,29 @@ def settle(parameter: Parameter, sources: Sources) -> ParameterError | None:
     try:
         parameter.value = convert(given.value, parameter.annotation, text=given.text)
     except Problem as problem:
-        secret = "Secret" in shown(parameter.annotation)
-        value = "**********" if secret else repr(given.value)
-        origin = given.origin.partition("=")[0] + "=**********" if secret and given.text else given.origin
+        name, value, origin = parameter.name, repr(given.value), given.origin
+        if wants_secret(parameter.annotation):
+            value, origin = STARS, origin.replace(f"={given.value}", f"={STARS}")
+        say = f"override={{{name!r}: …}}" if given.way == "override" else f"{given.way} {name}=…"
         return ParameterError(
-            f"parameter {parameter.name!r} of {parameter.asked_by} ({parameter.where}): {value} does not fit",
+            f"parameter {name!r} of {parameter.asked_by} ({parameter.where}): {value} does not fit",
             known=f"from {origin}; wanted {shown(parameter.annotation)}:\n{problem}",
-            remedy=f"Give a value that does: -P {parameter.name}=…",
+            remedy=f"Give a value that does: {say}",
         )
     return None
+
+
+def default_of(default: object, annotation: object) -> object:
+    """Return a default as its parameter has it: as it is, but one of a secret's type that is no secret yet becomes one.
+
+    Raises:
+        Problem: It does not fit.
+    """
+    if default is MISSING or default is None or "pydantic" not in sys.modules:
+        return default
+    if not wants_secret(annotation) or holds_secret(default):
+        return default
+    return convert(default, annotation, text=False)
 
 
 class Problem(Exception):
@@ -197,8 +232,18 @@ def convert(value: object, annotation: object, *, text: bool) -> object:
     JSON if it parses and fits; otherwise it is handed to pydantic as text.
 
     Raises:
-        Problem: It does not fit.
+        Problem: It does not fit. If the annotation has a secret in it, nothing of the value is in its text.
     """
+    try:
+        return _converted(value, annotation, text=text)
+    except Problem as problem:
+        if not wants_secret(annotation):
+            raise
+        hide = concealing([value, *_leaves(_json(value) if isinstance(value, str) else value)])
+        raise Problem(hide(str(problem))) from None
+
+
+def _converted(value: object, annotation: object, *, text: bool) -> object:
     if annotation is typing.Any or annotation is MISSING:
         return _json(value) if text else value
     if not text:
@@ -208,16 +253,25 @@ def convert(value: object, annotation: object, *, text: bool) -> object:
         return value
     if _takes_text(annotation):
         return _validate(value, annotation)
-    read = _json(value)
-    if not isinstance(read, str):
+    first: Problem | None = None
+    for reading in _readings(value, annotation):
         try:
-            return _validate(read, annotation)
+            return _validate(reading, annotation)
         except Problem as problem:
-            try:
-                return _validate(value, annotation)
-            except Problem:
-                raise problem from None
-    return _validate(value, annotation)
+            first = first or problem
+    assert first is not None  # there is always the text
+    raise first from None
+
+
+def _readings(text: str, annotation: object) -> Iterator[object]:
+    """Yield what a text may stand for: JSON, with numbers to the last digit where the annotation wants them so; itself."""
+    read = _json(text)
+    if not isinstance(read, str):
+        decimal = sys.modules.get("decimal")  # else nobody can want one
+        if decimal is not None and decimal.Decimal in parts_of(annotation):
+            yield json.loads(text, parse_float=decimal.Decimal)
+        yield read
+    yield text
 
 
 def _json(value: object) -> object:
@@ -225,6 +279,18 @@ def _json(value: object) -> object:
         return json.loads(value)  # type: ignore[arg-type]  # callers pass text
     except ValueError:
         return value
+
+
+def _leaves(value: object) -> Iterator[object]:
+    """Yield the texts, numbers and bytes in a value."""
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _leaves(inner)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for inner in value:
+            yield from _leaves(inner)
+    elif isinstance(value, (str, bytes, int, float)):
+        yield value
 
 
 def _takes_text(annotation: object) -> bool:

@@ -157,7 +157,7 @@ class Planner:
     def _decision(self, node: Node, mark: str, reason: str, took: float | None = None) -> Decision:
         if not took and self._before is not None:
             took = self._before.took(node.full_id)
-        return Decision(node.full_id, mark, reason, took)
+        return Decision(self._run.mask(node.full_id), mark, self._run.mask(reason), took)
 
     def _known(self, node: Node, answer: Known) -> None:
         if answer.skipped is not None:

@@ -71,7 +71,7 @@ class RunInfo:
         options: The flags of this run, by name.
         mask: Takes the secrets among the parameters out of a text.
         last_words: Called in a signal handler when the process is about to be killed: quick, and no locks.
-        command: What the user typed, to say it again in "re-run this" lines.
+        command: What the user typed, secrets masked, to say it again in "re-run this" lines.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Secrets among the parameters, and how they are taken out of a text.
+"""Secrets among the parameters: which types hold any, and how they are taken out of a text.
 
 ``SecretStr`` hides itself in its repr; what a task prints or raises does not.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
+
+from flowkit.annotations import parts_of
 
 Mask = Callable[[str], str]
 
@@ -24,18 +26,51 @@ def masking(params: Mapping[str, object]) -> Mask:
     A secret is the value of a pydantic ``SecretStr`` or ``SecretBytes`` (or any ``Secret``), also
     deep in a container, dataclass or model, as it is and as ``repr`` writes it.
     """
+    if "pydantic" not in sys.modules:  # then nobody can have made one
+        return str
+    return concealing(_secrets(params, set()))
+
+
+def concealing(hidden: Iterable[object]) -> Mask:
+    """Return a function that replaces texts, and what else is shown as one, in a text."""
     found: set[str] = set()
-    if "pydantic" in sys.modules:  # else nobody can have made one
-        for secret in _secrets(params, set()):
-            if isinstance(secret, bytes):
-                found |= {secret.decode("utf-8", "replace"), repr(secret)[2:-1]}
-            else:
-                found |= {str(secret), repr(str(secret))[1:-1]}
+    for secret in hidden:
+        if isinstance(secret, bytes):
+            found |= {secret.decode("utf-8", "replace"), repr(secret)[2:-1]}
+        else:
+            found |= {str(secret), repr(str(secret))[1:-1]}
     wanted = sorted((s for s in found if len(s) >= SHORTEST_SECRET), key=len, reverse=True)
     if not wanted:
         return str
     pattern = re.compile("|".join(map(re.escape, wanted)))
     return lambda text: pattern.sub(STARS, text)
+
+
+def holds_secret(value: object) -> bool:
+    """Whether a value is a secret, or has one in it, however short."""
+    return "pydantic" in sys.modules and any(True for _ in _secrets(value, set()))
+
+
+def wants_secret(annotation: object) -> bool:
+    """Whether a type is a secret's, or has one in it; so it is taken to be if it cannot be evaluated and is named like one."""
+    return any(
+        "Secret" in part if isinstance(part, str) else hasattr(part, "get_secret_value")
+        for part in parts_of(annotation)
+    )
+
+
+def command_without(names: Collection[str], command: str, mask: Mask) -> str:
+    """Return a command line without the values that it gives for some names, however short, and without other secrets."""
+    if names:
+        import shlex  # 2 ms, and only secrets need it
+
+        words = []
+        for word in shlex.split(command):
+            name, equals, _ = word.partition("=")
+            hit = equals and name.removeprefix("-P").removeprefix("-O").strip() in names
+            words.append(f"{name}={STARS}" if hit else word)
+        command = shlex.join(words)
+    return mask(command)
 
 
 def _secrets(value: object, seen: set[int]) -> Iterator[object]:

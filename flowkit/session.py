@@ -42,7 +42,7 @@ from flowkit.resolver import Resolver
 from flowkit.runner import Runner
 from flowkit.runs import Run, check_exact
 from flowkit.scheduler import Scheduler
-from flowkit.secrets import masking
+from flowkit.secrets import command_without, holds_secret, masking
 from flowkit.selection import Selection, choose, needed
 from flowkit.services import Before
 from flowkit.settling import settle_flow
@@ -199,7 +199,7 @@ class Session:
             for target in self.targets:
                 collector.add(target)
             errors: list[UsageError] = list(collector.errors)
-            standing_in = overriding.read(override or {}, overrides, collector.load_function, errors)
+            standing_in = overriding.read(override, overrides, collector.load_function, errors)
             around = self._surroundings(standing_in)
             with no_garbage():
                 for collected in collector.flows.values():
@@ -345,7 +345,8 @@ class Session:
         for name, override in self._standing_in.items():
             if override.declaration is None and name in known:
                 text = override.text is not None
-                sources.near[name] = Given(override.text if text else override.value, f"-O {name}", text=text)
+                given, way = (override.text, "-O") if text else (override.value, "override")
+                sources.near[name] = Given(given, override.origin, text=text, way=way)
         errors += sources.unknown(known) if unknown else []
         errors += self._remember(sources)
         taking: dict[BoundFlow, list[BoundTask]] = {}
@@ -372,6 +373,9 @@ class Session:
         return []
 
     def _info(self, graph: Graph, values: Mapping[str, object], params: Sources) -> RunInfo:
+        overrides = {name: (override.value, override.read) for name, override in self._standing_in.items()}
+        mask = masking({**overrides, **values})
+        secret = [n for found in (overrides, values) for n, value in found.items() if holds_secret(value)] if self.command else ()
         return RunInfo(
             id=f"{random.SystemRandom().getrandbits(28):07x}",
             graph=graph,
@@ -383,8 +387,8 @@ class Session:
             scheduled_at=self.scheduled_at,
             root=str(self.root),
             options=self.flags,
-            command=self.command,
-            mask=masking(values),
+            command=command_without(secret, self.command, mask),
+            mask=mask,
             given={name: given for name in values if (given := params.find(name)) is not None},
         )
 

@@ -207,9 +207,10 @@ class Worker:
 
     @staticmethod
     def _failed(attempt: Attempt, error: BaseException) -> None:
+        mask = attempt.run.mask
         if isinstance(error, SkipRequested):
             attempt.kind = "skip"
-            attempt.reason = str(error)
+            attempt.reason = mask(str(error))  # it is kept, and has to be the same when it is reused
             return
         if isinstance(error, ValueMissing):
             attempt.kind = "missing"
@@ -217,7 +218,6 @@ class Worker:
             return
         attempt.kind = "error"
         attempt.error = error
-        mask = attempt.run.mask
         if isinstance(error, FailRequested):
             attempt.final = True
             attempt.error = TaskFailed(str(error))

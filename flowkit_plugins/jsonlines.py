@@ -211,7 +211,7 @@ def run_started(run: RunInfo) -> Object:
         "started": run.started.isoformat(),
         "scheduled_at": run.scheduled_at.isoformat(),
         "root": run.root,
-        "command": facts.command(run),
+        "command": run.command,
         "versions": facts.versions(),
     }
 

@@ -75,7 +75,7 @@ def document(report: RunReport) -> str:
     by_flow: dict[BoundFlow, list[NodeReport]] = {flow: [] for flow in run.graph.flows}
     for node in report.nodes:
         by_flow.setdefault(node.task.flow, []).append(node)
-    about = {"run": run.id, "command": facts.command(run), "executor": run.executor}
+    about = {"run": run.id, "command": run.command, "executor": run.executor}
     about |= {f"param.{name}": shown for name, shown in facts.parameters(run).items()}
     for place, (flow, nodes) in enumerate(by_flow.items()):
         suite = ET.SubElement(root, "testsuite", name=legal(run.mask(flow.path)))

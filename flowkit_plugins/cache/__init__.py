@@ -33,7 +33,7 @@ __all__ = ["Cache"]
 def _version(value: Any) -> object:
     if isinstance(value, (int, str)) and not isinstance(value, bool):
         return value
-    raise TypeError(f"a number or text, not {value!r}")
+    raise TypeError(f"a whole number or text, not {value!r}")
 
 
 def _one_of(*words: str) -> Any:
@@ -75,7 +75,7 @@ def flowkit_task_options() -> Sequence[Option]:
             convert=read,
         ),
         Option(
-            name="version", type="a number or text", help="A change of it starts afresh.", convert=_version
+            name="version", type="a whole number or text", help="A change of it starts afresh.", convert=_version
         ),
     ]
 

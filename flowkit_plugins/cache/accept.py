@@ -72,8 +72,9 @@ class Watch:
         except Uncertain:
             return
         found = Key(key, counted, plan, keys.code_parts(node.task))
-        self.keys[node.full_id] = found
-        self.noted(node.full_id, found)
+        name = keys.mask(node.full_id)  # as plans and records have it
+        self.keys[name] = found
+        self.noted(name, found)
 
     def noted(self, node: str, found: Key) -> None:
         """Do something with a node's key before the cache looks for it."""

@@ -15,6 +15,7 @@ from flowkit.digests import Digest, Undigestible, small
 from flowkit.graph import Axis, BoundResource, BoundTask, Edge
 from flowkit.inputs import Inputs
 from flowkit.scheduler import Node, State
+from flowkit.secrets import Mask
 from flowkit_plugins.cache.asking import Uncertain, arguments
 from flowkit_plugins.cache.fingerprint import BODY, Fingerprint, Fingerprinter, Part
 from flowkit_plugins.cache.plans import Counted, TaskPlan, asks_for_run, hashed, looks, silent
@@ -63,16 +64,24 @@ class Keys:
         fingerprinter: For code.
         digest: Returns the digest of a value's content (files included); raises ``Undigestible``.
         environment: Counted in every key; ``""`` for nothing.
+        mask: Takes secrets out of how parameters look.
         load: Whether values may be loaded for a task's own ``key``.
     """
 
     def __init__(
-        self, fingerprinter: Fingerprinter, digest: Callable[[object], Digest], environment: str = "", *, load: bool = True
+        self,
+        fingerprinter: Fingerprinter,
+        digest: Callable[[object], Digest],
+        environment: str = "",
+        mask: Mask = str,
+        *,
+        load: bool = True,
     ) -> None:
         self.load = load
         self._fingerprinter = fingerprinter
         self._digest = digest
         self._environment = environment
+        self.mask = mask
         self.known: dict[Node, Known] = {}
         #: What was found before anything started. Few are asked for again, so nothing is made of them.
         self.ahead: dict[Node, Trace] = {}
@@ -150,7 +159,7 @@ class Keys:
                 plan.never = plan.never or f"argument {argument!r} has no content: {error}"
                 plan.unsure = True
                 found = "?"
-            plan.shown[name] = (found, looks(value))
+            plan.shown[name] = (found, looks(value, self.mask))
             if count:
                 texts.append(f"{argument}=v:{found}")
 
@@ -193,7 +202,7 @@ class Keys:
                     counted.files[name] = facts.files
             except Undigestible:
                 hexed = "?"
-            counted.shown[name] = (hexed, looks(value))
+            counted.shown[name] = (hexed, looks(value, self.mask))
             texts.append(f"{argument}={hexed}")
         for argument, below in sorted(resource.resources.items()):
             inner = self._resource(below)

@@ -9,6 +9,7 @@ from typing import Any
 
 from flowkit.digests import FileFact
 from flowkit.graph import BoundResource
+from flowkit.secrets import Mask
 from flowkit_plugins.cache.fingerprint import Fingerprint, Part
 from flowkit_plugins.cache.policy import Cache
 
@@ -86,12 +87,12 @@ def asks_for_run(resources: Mapping[str, BoundResource]) -> bool:
     )
 
 
-def looks(value: object) -> str:
+def looks(value: object, mask: Mask) -> str:
     """Return how a parameter looks in a reason; at most 60 characters, and never a secret."""
     try:
-        text = str(value)
+        text = mask(str(value))
         if isinstance(value, str) and (not text.isprintable() or text.strip() != text or not text):
-            text = repr(value)
+            text = mask(repr(value))
     except Exception:
         text = f"<{type(value).__name__}>"
     return text if len(text) <= 60 else text[:59] + "…"

@@ -66,7 +66,7 @@ class Reuse(Keeping):
         fingerprinter = Fingerprinter(user_roots=[self._root], memo=memo, digest=self._constant)
         self._code = fingerprinter.code
         load = self.loads or not self._planning
-        self.keys = Keys(fingerprinter, self._digest, self._environment, load=load)
+        self.keys = Keys(fingerprinter, self._digest, self._environment, run.mask, load=load)
         self._records.begin(run, self._memory)
 
     @hookimpl(tryfirst=True)  # what it has to say belongs into everybody's report

@@ -18,6 +18,7 @@ from typing import Any
 from flowkit.digests import FileFact, FileMemory
 from flowkit.reports import RunInfo
 from flowkit.scheduler import Node
+from flowkit.secrets import Mask
 from flowkit_plugins.cache.code.source import SourceMemo
 from flowkit_plugins.cache.faults import (
     BLOB_MISSING,
@@ -79,8 +80,8 @@ class Storage:
         self._writer: Writer | None = None
         self._locks: Ranges | None = None
         self._keys: set[int] | None = set()
-        self._row = 0
-        self._stamp = _NEVER
+        self._row, self._stamp = 0, _NEVER
+        self._mask: Mask = str
         self._known: dict[str, Trace] = {}
         self._fresh: dict[str, Trace] = {}
         self._lasts: dict[str, dict[str, Last]] = {}
@@ -124,6 +125,7 @@ class Storage:
     def begin(self, run: RunInfo) -> None:
         """Read what the flows' last runs left."""
         self._locks = Ranges(self.folder / "locks", run=run.id)
+        self._mask = run.mask
         for flow in run.graph.flows:
             self._known.update(self._try(partial(self.traces.load_all, flow.path), {}))
 
@@ -209,7 +211,7 @@ class Storage:
         """Return the last success of a node, whatever its key."""
         path = node.task.flow.path
         found = self._lasts[path] if path in self._lasts else self._last_of(path)
-        return found.get(node.id) if found else None  # on a first run there are none
+        return found.get(self._mask(node.id)) if found else None  # on a first run there are none
 
     def _last_of(self, path: str) -> dict[str, Last]:
         found = self._lasts.get(path)
@@ -220,7 +222,7 @@ class Storage:
     def took(self, node: str) -> float | None:
         """Return the seconds a node (full id) took the last time; see ``services.Before``."""
         path, _, name = node.rpartition("::")
-        found = self._last_of(path).get(name)
+        found = self._last_of(path).get(self._mask(name))
         return found.took if found is not None else None
 
     def count(self, task: str) -> int:
@@ -307,8 +309,9 @@ class Storage:
                 if self._writer is None:
                     self._prepare()
                     self._writer = Writer(
-                        self.store, self.traces, on_failure=self._fail, committed=self._committed(), at=self._options[2]
-                    )
+                        self.store, self.traces, on_failure=self._fail, committed=self._committed(),
+                        at=self._options[2], mask=self._mask,
+                    )  # fmt: skip
         self._writer.put(trace, last, blob=blob, urgent=urgent, then=then)
 
     def settled(self, key: str) -> bool:
@@ -365,10 +368,7 @@ class Storage:
             self._try(lambda: self.traces.touch(used, day), None)
 
     def _remember_code(self) -> None:
-        self.traces.remember(
-            "code",
-            {name: json.dumps(code.to_json()) for name, code in self._code_made.items()},
-        )
+        self.traces.remember("code", {name: json.dumps(code.to_json()) for name, code in self._code_made.items()})
         self._code_made.clear()
 
     def flush(self, *, hurry: bool = True) -> None:

@@ -20,6 +20,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flowkit.secrets import Mask
 from flowkit_plugins.cache.databases import connect, connect_to_read, make_private
 from flowkit_plugins.cache.faults import FORMAT_CHANGED, NO_RECORD, Miss, StoreError, store_error
 from flowkit_plugins.cache.places import local_disk
@@ -64,6 +65,15 @@ class Trace(NamedTuple):
         return stored
 
 
+    def masked(self, mask: Mask) -> Trace:
+        """Return the trace without secrets. A list whose ids hold one is read anew when its ids are asked for."""
+        details = self.details
+        if listed := details.get("elements"):
+            details["elements"] = {part: [ids, found] for part, (ids, found) in listed.items() if ids == list(map(mask, ids))}
+        body = self.body and json.dumps(details, separators=(",", ":"))
+        return self._replace(node=mask(self.node), reason=mask(self.reason), body=body)
+
+
 class Last(NamedTuple):
     """The last success of a node in a flow, whatever its key: for explanations and estimates."""
 
@@ -74,7 +84,11 @@ class Last(NamedTuple):
     took: float
     created: float
     parts: str = "{}"
-    """JSON of the key's named parts."""
+    """JSON of the key's named parts; parameters look there as they may be shown."""
+
+    def masked(self, mask: Mask) -> Last:
+        """Return it without secrets."""
+        return self._replace(node=mask(self.node))
 
 
 _COLUMNS = ", ".join(f"traces.{name}" for name in Trace._fields)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from flowkit.secrets import Mask
 from flowkit_plugins.cache.faults import StoreError
 from flowkit_plugins.cache.serializing import Dumped
 from flowkit_plugins.cache.store import Store
@@ -54,6 +55,7 @@ class Writer:
         committed: Called on the writer's thread after each group, before whoever handed it over.
         at: Called at ``before_blob``, ``after_file``, ``after_blob``, ``before_record`` and
             ``after_record`` of each group: where a test ends the process.
+        mask: Takes secrets out of what is recorded.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class Writer:
         on_failure: Callable[[str], None],
         committed: Callable[[], None] = lambda: None,
         at: Callable[[str], None] = _nothing,
+        mask: Mask = str,
     ) -> None:
         self._store = store
         self._traces = traces
         self._on_failure = on_failure
         self._committed = committed
         self._at = at
+        self._mask = mask
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
@@ -103,6 +107,9 @@ class Writer:
             then: Called on the writer's thread once the result is stored, or was given up.
                 Must not call the writer.
         """
+        if self._mask is not str:
+            trace = trace and trace.masked(self._mask)
+            last = last and last.masked(self._mask)
         size = blob[1].size() if blob else 0
         record: _Record = _record_of((trace, last, blob, then, size))
         with self._lock:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timezone
@@ -13,9 +12,9 @@ from pathlib import PurePath
 from typing import Any
 
 from flowkit.graph import BoundResource, BoundTask, Graph
-from flowkit.parameters import Given, is_secret
+from flowkit.parameters import Given
 from flowkit.reports import RunInfo
-from flowkit.secrets import STARS, masking
+from flowkit.secrets import STARS, holds_secret
 
 LONGEST_SHOWN = 500
 
@@ -28,9 +27,8 @@ def facts_of(run: RunInfo, *, resumable: bool) -> dict[str, Any]:
     params = {
         name: parameter(name, value, run.given.get(name), run) for name, value in run.params.items()
     }
-    secrets = [name for name, noted in params.items() if noted["secret"]]
     return {
-        "command": run.mask(_without(secrets, run.command)),
+        "command": run.command,
         "folder": os.getcwd(),
         "root": run.root,
         "executor": run.executor,
@@ -79,15 +77,18 @@ def scheduled(details: Mapping[str, Any]) -> datetime:
 def parameter(name: str, value: object, given: Given | None, run: RunInfo) -> dict[str, Any]:
     """Return how one parameter is noted: how it looks, and what was given for it.
 
-    A secret is only named; whoever continues the run gives it again. So is a value from Python
-    that JSON cannot hold.
+    A secret, and what has one in its text, is only named; whoever continues the run gives it again.
+    So is a value from Python that JSON cannot hold.
     """
-    secret = is_secret(value) or masking({name: value}) is not str
-    noted: dict[str, Any] = {"secret": secret, "given": None}
+    secret = holds_secret(value)
+    noted: dict[str, Any] = {"given": None}
     try:
-        noted["shown"] = STARS if secret else repr(value)[:LONGEST_SHOWN]
+        looks = STARS if secret else repr(value)
+        noted["shown"] = run.mask(looks)[:LONGEST_SHOWN]
+        secret = secret or run.mask(looks) != looks
     except Exception:  # a repr of the user's may raise anything
         noted["shown"] = f"<{type(value).__name__}>"
+    noted["secret"] = secret
     if given is not None:
         stored = None if secret else _storable(given.value)
         origin = given.origin.partition("=")[0] if secret else run.mask(given.origin)
@@ -119,18 +120,6 @@ def _storable(value: object) -> list[object] | None:
 
 def _plain(value: object) -> bool:
     return _storable(list(value) if isinstance(value, tuple) else value) is not None
-
-
-def _without(secrets: list[str], command: str) -> str:
-    """Return a command line in which the values of these parameters are masked, however short."""
-    if not secrets:
-        return command
-    words = []
-    for word in shlex.split(command):
-        name, equals, _ = word.partition("=")
-        hit = equals and (name in secrets or name.removeprefix("-P") in secrets)
-        words.append(f"{name}={STARS}" if hit else word)
-    return shlex.join(words)
 
 
 def versions() -> dict[str, str]:

@@ -44,7 +44,7 @@ class _Collector:
         self._run = run = report.run
         self._zero = run.started_at
         self._mask = run.mask
-        self._command = facts.command(run)
+        self._command = run.command
         self._tasks = [task for task in run.graph.tasks if task.given is None]
         self._place = {task: i for i, task in enumerate(self._tasks)}
         self._flows: dict[BoundFlow, int] = {}

@@ -32,7 +32,7 @@ from flowkit_plugins.terminal.progress import (
     Progress,
     drained,
 )
-from flowkit_plugins.terminal.style import Screen, secrets_in
+from flowkit_plugins.terminal.style import Screen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -187,7 +187,7 @@ class Reporter:
     def flowkit_run_started(self, run: RunInfo) -> None:
         """Print the header and get ready for nodes."""
         screen, wanted = self._screen, self._wanted
-        screen.secrets = secrets_in(run.params.values())
+        screen.masked = run.mask
         if not wanted.quiet:
             header.write(screen, self._session, verbose=wanted.verbose)
             screen.flush()
@@ -230,7 +230,7 @@ class Reporter:
         """Print the rest, what went wrong, and the sums. Last of all plugins: others add notes."""
         self._stop()
         screen, wanted = self._screen, self._wanted
-        screen.secrets = screen.secrets or secrets_in(report.run.params.values())
+        screen.masked = report.run.mask
         self._end_lines(report.teardowns)
         failures.write(screen, report, tb=wanted.tb)
         failures.write_teardowns(screen, report.teardowns, tb=wanted.tb)

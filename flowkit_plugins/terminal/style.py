@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TextIO
 
 from flowkit.durations import words
 from flowkit.printable import clean
+from flowkit.secrets import Mask
 
-#: What a secret looks like, as pydantic shows it.
-MASK = "**********"
-#: Shorter secrets would blot out half of every text; see ruling H4.
-SHORTEST_SECRET = 4
 #: Width of what is not a terminal.
 PAPER = 80
 NARROWEST = 20
@@ -50,7 +47,7 @@ class Screen:
         can_move: Whether what was written can be written over.
         color: Whether colours are used.
         width: In columns.
-        secrets: Texts that are never shown.
+        masked: Takes the secrets of the run out of a text.
     """
 
     def __init__(
@@ -63,7 +60,7 @@ class Screen:
         self.can_move = smart
         self.color = color == "yes" or (color == "auto" and smart and not environ.get("NO_COLOR"))
         self.width = max(NARROWEST, _columns(out, environ)) if self.is_terminal else PAPER
-        self.secrets: tuple[str, ...] = ()
+        self.masked: Mask = str
 
     # Writing
 
@@ -116,12 +113,6 @@ class Screen:
         if not self.color or not style or not text:
             return text
         return f"\x1b[{';'.join(_CODES[word] for word in style.split())}m{text}\x1b[0m"
-
-    def masked(self, text: str) -> str:
-        """Return ``text`` without the secrets of the run."""
-        for secret in self.secrets:
-            text = text.replace(secret, MASK)
-        return text
 
     def can_show(self, text: str) -> bool:
         """Whether the encoding has these characters."""
@@ -213,31 +204,3 @@ def took(seconds: float) -> str:
 def counted(number: int, noun: str) -> str:
     """Return ``1 node``, ``1,234 nodes``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def secrets_in(values: Iterable[object]) -> tuple[str, ...]:
-    """Return the texts behind every ``Secret*`` in parameters, also deep inside, that are masked."""
-    found: set[str] = set()
-    for secret in _revealed(list(values), set()):
-        text = secret.decode("utf-8", "replace") if isinstance(secret, bytes) else str(secret)
-        found |= {text, repr(secret)[2:-1] if isinstance(secret, bytes) else repr(text)[1:-1]}
-    return tuple(
-        sorted((text for text in found if len(text) >= SHORTEST_SECRET), key=len, reverse=True)
-    )
-
-
-def _revealed(value: object, seen: set[int]) -> Iterator[object]:
-    if value is None or isinstance(value, (str, bytes, int, float)) or id(value) in seen:
-        return
-    seen.add(id(value))
-    kind = type(value)
-    reveal = getattr(kind, "get_secret_value", None)
-    if reveal is not None:
-        yield reveal(value)
-    elif isinstance(value, Mapping):
-        yield from _revealed([*value.keys(), *value.values()], seen)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for part in value:
-            yield from _revealed(part, seen)
-    elif hasattr(kind, "model_fields") or hasattr(kind, "__dataclass_fields__"):
-        yield from _revealed(list(vars(value).values()) if hasattr(value, "__dict__") else [], seen)

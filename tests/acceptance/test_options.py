@@ -453,3 +453,11 @@ def test_two_sizes_for_one_pool_are_an_error(flow):
         def b(): pass
     """).refusal()
     assert "db" in text
+
+
+def test_a_version_that_is_no_whole_number_is_told_so(flow):
+    text = flow("""
+        @task(version=1.5)
+        def a(): Path("ran").touch()
+    """).refusal()
+    assert "version=1.5 does not fit: a whole number or text, not 1.5" in text

@@ -1,6 +1,7 @@
 """Parameters: where values come from, how text becomes what the annotation says, and what is refused (§3)."""
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,31 @@ def test_text_becomes_what_the_annotation_says(flow, monkeypatch, annotation, te
     got = flow(f"\nimport datetime\n@task\ndef echo(x: {annotation}): return x\n").value("echo")
     assert got == value
     assert type(got) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text", "value"),
+    [
+        ("Decimal", "100000000000000000000.01", Decimal("100000000000000000000.01")),
+        ("Decimal", "1e400", Decimal("1e400")),
+        ("Annotated[Decimal, Field(gt=0)]", "0.10", Decimal("0.10")),
+        ("Decimal | None", "100000000000000000000.01", Decimal("100000000000000000000.01")),
+        ("list[Decimal]", "[100000000000000000000.01, 1]", [Decimal("100000000000000000000.01"), Decimal(1)]),
+        ("Price", '{"at": 1.5, "amount": 100000000000000000000.01}', (1.5, Decimal("100000000000000000000.01"))),
+    ],
+)
+def test_numbers_keep_their_digits(flow, monkeypatch, annotation, text, value):
+    monkeypatch.setenv("FLOWKIT_PARAM_X", text)
+    got = flow(f"""
+        from decimal import Decimal
+        from pydantic import Field
+        class Price(NamedTuple):
+            at: float
+            amount: Decimal
+        @task
+        def echo(x: {annotation}): return tuple(x) if isinstance(x, Price) else x
+    """).value("echo")
+    assert repr(got) == repr(value)
 
 
 def test_text_of_the_command_line_becomes_what_the_annotation_says(flow, project):
@@ -541,6 +567,32 @@ def test_an_override_that_cannot_be_used_is_an_error(flow, project, override):
     assert ended.err.strip()
     assert "Traceback" not in ended.err
     assert not (project.root / "ran").exists()
+
+
+@pytest.mark.parametrize(("flag", "text"), [("-P", "=1"), ("-O", "=3")])
+def test_a_value_without_a_name_is_told_to_lack_the_name(flow, project, flag, text):
+    flow("\n@task\ndef f(): pass")
+    ended = project.flowkit("run", "m.py", flag, text)
+    assert ended.exit_code == 4
+    assert f"{flag} {text}: no name before the '='" in ended.err
+
+
+@pytest.mark.parametrize("keyword", ["params", "override"])
+@pytest.mark.parametrize(("given", "problem"), [(5, "is an int"), ([("limit", 1)], "is a list"), ({1: 2}, "names are text: 1")])
+def test_what_python_gives_by_name_has_to_have_names(flow, keyword, given, problem):
+    text = flow("\n@task\ndef f(limit: int = 1): Path('ran').touch()").refusal(**{keyword: given})
+    assert f"flowkit.run(): {keyword}: {problem}" in text
+    assert f'Write {keyword}={{"name": value}}.' in text
+
+
+def test_a_value_that_does_not_fit_is_to_be_given_the_way_it_was(flow, project):
+    f = flow("\n@task\ndef f(limit: int = 1): Path('ran').touch()")
+    text = f.refusal(override={"limit": "abc"})
+    assert "from override['limit']" in text
+    assert "Give a value that does: override={'limit': …}" in text
+    assert "override['rest']: nothing asks for" in f.refusal(override={"rest": 1})
+    assert "Give a value that does: -O limit=…" in project.flowkit("run", "m.py", "-O", "limit=abc").err
+    assert "Give a value that does: -P limit=…" in project.flowkit("run", "m.py", "-P", "limit=abc").err
 
 
 # Built-ins
