@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from flowkit.errors import ResourceError
 from flowkit.hookspecs import hookimpl
 from flowkit.outcomes import Failure, Skipped, Success
+from flowkit.rebuilding import rebuilt
 from flowkit.records import record
 from flowkit.reports import FILES, current_attempt
 from flowkit.resources import resource
@@ -359,52 +360,6 @@ def _replaced(value: Any, final: Callable[..., str | None], seen: dict[int, obje
         return value
     seen[id(value)] = value
     try:
-        return _inside(value, lambda part: _replaced(part, final, seen))
+        return rebuilt(value, lambda part: _replaced(part, final, seen))
     finally:
         del seen[id(value)]
-
-
-def _inside(value: Any, replace: Callable[[Any], Any]) -> Any:
-    """Return a container with its parts replaced, or itself if none changed."""
-    if isinstance(value, dict):
-        pairs = [(replace(key), replace(part)) for key, part in value.items()]
-        if all(
-            key is k and part is p for (key, part), (k, p) in zip(pairs, value.items(), strict=True)
-        ):
-            return value
-        copied = _copy(value)
-        copied.clear()
-        copied.update(pairs)
-        return copied
-    if isinstance(value, (list, tuple, set, frozenset)):
-        parts = [replace(part) for part in value]
-        if all(new is old for new, old in zip(parts, value, strict=True)):
-            return value
-        if isinstance(value, list):
-            copied = _copy(value)
-            copied[:] = parts
-            return copied
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    if isinstance(value, type):
-        return value
-    names: Any = getattr(
-        type(value), "model_fields", getattr(type(value), "__dataclass_fields__", ())
-    )
-    changed = {}
-    for name in names:
-        old = getattr(value, name, None)
-        new = replace(old)
-        if new is not old:
-            changed[name] = new
-    if not changed:
-        return value
-    copied = _copy(value)
-    for name, new in changed.items():
-        object.__setattr__(copied, name, new)  # also where the class is frozen
-    return copied
-
-
-def _copy(value: Any) -> Any:
-    import copy
-
-    return copy.copy(value)
