@@ -9,7 +9,7 @@ or ``flowkit.testing`` may change:
 - ``scheduler``: decides, purely
 - execution: ``clock``, ``elements``, ``inputs``, ``lifetimes``, ``lookups``, ``worker``, ``executors``, ``runner``, ``reports``, ``planning``
 - extension: ``hookspecs``, ``plugins``, ``services``, ``settings``
-- assembly: ``session`` with ``overriding``, ``settling`` and ``runs``; ``cli``, ``listing``, ``testing``
+- assembly: ``session`` and ``entry`` with ``overriding``, ``settling`` and ``runs``; ``cli``, ``listing``, ``testing``
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from flowkit.tasks import task
 from flowkit.values import Collected
 
 if TYPE_CHECKING:
+    from flowkit.entry import run
     from flowkit.hookspecs import hookimpl
     from flowkit.runs import Run
-    from flowkit.session import run
 
 __version__ = "0.1.0"
 
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 #: Names that are imported when they are first used: users' modules import flowkit and need none.
-_LATER = {"run": "flowkit.session", "Run": "flowkit.runs", "hookimpl": "flowkit.hookspecs"}
+_LATER = {"run": "flowkit.entry", "Run": "flowkit.runs", "hookimpl": "flowkit.hookspecs"}
 
 
 def __getattr__(name: str) -> Any:

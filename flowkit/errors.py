@@ -197,7 +197,13 @@ class ResourceError(FlowkitError):
 
 
 class SkipRequested(BaseException):
-    """Raised by ``flowkit.skip``; a BaseException so that ``except Exception`` does not swallow it."""
+    """Raised by ``flowkit.skip``; a BaseException so that ``except Exception`` does not swallow it.
+
+    Attributes:
+        resource: The resource whose set-up raised it; ``""`` for a task's own.
+    """
+
+    resource = ""
 
 
 class FailRequested(BaseException):

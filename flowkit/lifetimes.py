@@ -134,7 +134,10 @@ class Lifetimes:
             elif (kind is GeneratorType or kind is AsyncGeneratorType) and resource.declaration.is_generator:
                 rest = made
                 made = self._advance(made, resource)
-        except (SkipRequested, FailRequested, Cancelled, ValueMissing):
+        except SkipRequested as error:
+            error.resource = resource.name
+            raise
+        except (FailRequested, Cancelled, ValueMissing):
             raise
         except BaseException as error:
             raise SetupFailed(resource, error) from error

@@ -266,7 +266,7 @@ def _converted(value: object, annotation: object, *, text: bool) -> object:
 def _readings(text: str, annotation: object) -> Iterator[object]:
     """Yield what a text may stand for: JSON, with numbers to the last digit where the annotation wants them so; itself."""
     read = _json(text)
-    if not isinstance(read, str):
+    if read is not text:
         decimal = sys.modules.get("decimal")  # else nobody can want one
         if decimal is not None and decimal.Decimal in parts_of(annotation):
             yield json.loads(text, parse_float=decimal.Decimal)

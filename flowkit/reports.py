@@ -35,6 +35,8 @@ LETTERS = {
 
 #: In an attempt's stash: the paths of the files that it left, as texts. Who keeps the value answers for them, too.
 FILES = "flowkit.files"
+#: Where the stash of an attempt that was skipped by the set-up of a resource has that resource's name.
+SET_UP = "flowkit.set_up"
 
 #: Words that mean the node itself went wrong.
 BAD = ("failed", "timeout", "error")

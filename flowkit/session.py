@@ -1,4 +1,4 @@
-"""Settings → plugins → collect → resolve → run → report; and ``flowkit.run()``, the same from Python."""
+"""Settings → plugins → collect → resolve → run → report."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from flowkit.errors import (
     FlowError,
     NothingToRun,
     OptionError,
+    PluginError,
     SelectionError,
     UsageError,
     did_you_mean,
@@ -209,9 +210,13 @@ class Session:
                     errors += overriding.unused(standing_in, known, surely=not errors)
                 self._standing_in = standing_in
                 self.graph = graph = self._graph(errors)
+        try:
+            errors += self._tell_collected(graph) if graph is not None else []
+        except PluginError:
+            _raise_all(errors)  # it may not have been ready for what is wrong
+            raise
         _raise_all(errors)
         assert graph is not None  # else there were errors
-        self._tell_collected(graph)
         self.collected = len([t for _, _, own in self._flows for t in own if t.given is None])
         return graph
 
@@ -254,7 +259,8 @@ class Session:
                 tasks += mine
         return None if circular else Graph(tasks, [r.flow for r in self._resolvers], ordered=True)
 
-    def _tell_collected(self, graph: Graph) -> None:
+    def _tell_collected(self, graph: Graph) -> list[UsageError]:
+        """Tell plugins of what was collected; return what they find wrong with it."""
         tell = self.plugins.caller("flowkit_flow_collected")
         if tell is not None:
             for flow in graph.flows:
@@ -262,14 +268,15 @@ class Session:
         tell = self.plugins.caller("flowkit_task_collected")
         if tell is not None:
             demands: dict[str, int] = {}  # what nobody wrote into is handed to the next task
-            for task in sorted([t for t in graph.tasks if t.given is None], key=attrgetter("order")):
+            # One without options could not be read, which is told anyway.
+            for task in sorted([t for t in graph.tasks if t.given is None and t.options is not NOTHING], key=attrgetter("order")):
                 task.demands = demands
                 tell(task)
                 if task.demands:
                     demands = {}
                 else:
                     task.demands = NOTHING
-        _raise_all([e for _, found in self.plugins.all("flowkit_collected", graph=graph) for e in found])
+        return [e for _, found in self.plugins.all("flowkit_collected", graph=graph) for e in found]
 
     def prepare(
         self,
@@ -319,7 +326,7 @@ class Session:
                 self._flows,
                 keyword=flags.get("k") or "",
                 tags=flags.get("m") or "",
-                deselect=_listed(flags.get("deselect")),
+                deselect=listed(flags.get("deselect")),
             )
         except SelectionError as error:
             raise FlowError([error]) from None
@@ -482,48 +489,6 @@ class Session:
         return executor
 
 
-def run(
-    *targets: object,
-    params: Mapping[str, object] | str | Path | None = None,
-    override: Mapping[str, object] | None = None,
-    **flags: Any,
-) -> Run:
-    """Run flows from Python, to the end, and return what became of it.
-
-    Args:
-        targets: A module, a path (``"m.py"``, ``"m.py::task"``), or functions under ``@task``.
-        params: Values of parameters by name, or the path of a file of them.
-        override: Values or functions that stand in for tasks, resources and parameters.
-        flags: As on the command line, by their long names with ``_``: ``executor="inline"``,
-            ``n=4``, ``maxfail=1``, ``k="…"``, ``p=["no:retry"]`` and those of plugins.
-
-    Raises:
-        FlowError: The flow is wrong (``.errors`` has all of it); nothing ran.
-        PluginError: A plugin raised.
-
-    A task that fails does not raise: ``run.ok`` is False. Nothing is printed, no signal handler
-    is installed, and no thread is left behind.
-    """
-    if not targets:
-        raise FlowError([SelectionError("flowkit.run(): no target", remedy="Pass a module, a path or a task.")])
-    keep = bool(flags.pop("keep", True))
-    session = Session(
-        targets,
-        plugin_requests=_listed(flags.pop("p", ())),
-        clock=flags.pop("clock", None),
-        seed=flags.pop("seed", None),
-        scheduled_at=flags.pop("scheduled_at", None),
-    )
-    try:
-        session.configure(flags)
-        sources = session.prepare(
-            lambda: Sources(file=params) if isinstance(params, (str, Path)) else Sources(given=params), override
-        )
-        return session.execute(params=sources, keep=keep)
-    finally:
-        session.close()
-
-
 def _by_name(found: Sequence[tuple[str, Sequence[Option]]]) -> dict[str, Option]:
     return {option.name: option for _, options in found for option in options}
 
@@ -551,7 +516,8 @@ def _folders(targets: Sequence[Target]) -> list[Path]:
     return folders
 
 
-def _listed(value: object) -> list[str]:
+def listed(value: object) -> list[str]:
+    """Return the texts of a flag that takes several, of which one may stand alone."""
     if not value:
         return []
     return [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]  # a list or tuple
@@ -561,7 +527,7 @@ def _several(value: object, alone: str | None) -> tuple[str, ...]:
     """Return the values of a flag that may be given several times; ``True`` is the flag alone."""
     if value is True:
         return () if alone is None else (alone,)
-    return tuple(_listed(value))
+    return tuple(listed(value))
 
 
 def _raise_all(errors: Sequence[UsageError]) -> None:

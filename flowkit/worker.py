@@ -23,7 +23,7 @@ from flowkit.errors import (
 from flowkit.executors.interrupts import Interrupt
 from flowkit.graph import BoundResource, BoundTask
 from flowkit.lifetimes import Await, Lifetimes, Live, SetupFailed
-from flowkit.reports import Attempt, current
+from flowkit.reports import SET_UP, Attempt, current
 from flowkit.secrets import Mask
 from flowkit.tracebacks import as_text
 from flowkit.values import Handle, ValueMissing
@@ -211,6 +211,8 @@ class Worker:
         if isinstance(error, SkipRequested):
             attempt.kind = "skip"
             attempt.reason = mask(str(error))  # it is kept, and has to be the same when it is reused
+            if error.resource:
+                attempt.stash = {**(attempt.stash or {}), SET_UP: error.resource}
             return
         if isinstance(error, ValueMissing):
             attempt.kind = "missing"

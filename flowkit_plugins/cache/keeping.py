@@ -12,7 +12,7 @@ from flowkit.digests import Digest, FileMemory, Undigestible, digest_with_facts,
 from flowkit.filefacts import digest_file
 from flowkit.graph import BoundTask
 from flowkit.hookspecs import Kept, hookimpl
-from flowkit.reports import Attempt, RunInfo
+from flowkit.reports import SET_UP, Attempt, RunInfo
 from flowkit.scheduler import Node
 from flowkit.values import Handle, ValueMissing
 from flowkit_plugins.cache import files as files_
@@ -225,7 +225,9 @@ class Keeping:
     def _keep_skip(
         self, attempt: Attempt, key: str, counted: dict[str, str], *, private: bool = False
     ) -> None:
-        """A skip is a result like any other (ruling D1)."""
+        """A skip is a result like any other (ruling D1), but for one by a resource, which is never kept."""
+        if attempt.stash and SET_UP in attempt.stash:
+            return
         node = attempt.unit
         now = self._clock.timestamp()
         took = (attempt.ended_at or 0.0) - attempt.started_at

@@ -488,3 +488,18 @@ def test_a_function_that_says_it_wraps_itself_is_an_error(flow):
     """).refusal()
     assert "task 'f' (m.py:" in text
     assert "wrapper loop" in text
+
+
+def test_what_plugins_find_wrong_is_told_with_the_rest(flow):
+    text = flow("""
+        @task(limit={"db": 1})
+        def a(): pass
+        @task(limit={"db": 2})
+        def b(): pass
+        @task(retrys=3)
+        def c(nope): pass
+        @task
+        def d(): yield 1
+    """).refusal()
+    for said in ("limit 'db' has two sizes", "unknown option 'retrys'", "task 'd' (m.py:", "asks for 'nope'"):
+        assert said in text

@@ -724,3 +724,14 @@ def test_two_arrays_as_defaults_are_the_same_if_their_content_is(flow):
     assert f.value("b", params={"x": numpy.ones(3)}) == 3
     said = flow(ARRAYS.replace("def b(x=np.zeros(3))", "def b(x=np.ones(3))")).refusal()
     assert "parameter 'x' is declared in two ways" in said
+
+
+def test_text_may_be_json_also_where_that_is_text(flow, project):
+    flow("""
+        from datetime import date
+        @task
+        def t(d: date, p: Path = Path("x")): return f"{d} {p}"
+    """)
+    done = project.flowkit("run", "m.py", "-q", "-P", 'd="2024-02-03"', "-P", 'p="a b"')
+    assert done.exit_code == 0
+    assert project.flowkit("cache", "get", "m.py::t").out.strip() == "2024-02-03 a b"

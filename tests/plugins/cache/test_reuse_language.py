@@ -163,6 +163,23 @@ def test_a_hint_of_a_local_name_does_not_count(flow):
     assert flow.ran() == []
 
 
+def test_a_skip_by_a_resource_is_not_kept(flow):
+    flow.write("""
+        @resource
+        def db():
+            if not Path("there").exists(): skip("no db")
+        @task
+        def t(db): return 1
+        @task(cache=False)
+        def u(db): return 1
+    """)
+    for _ in range(2):
+        assert flow.words() == {"t": "skipped", "u": "skipped"}
+        assert flow.last.outcomes["t"].reason == "no db"
+    (flow.root / "there").touch()
+    assert flow.words() == {"t": "ran", "u": "ran"}
+
+
 CARRIED = {
     "a dataclass's method": ("from dataclasses import dataclass\n@dataclass\nclass A:\n    x: int = 2\n    def f(self): return self.x * 1", "A()", "x.f()"),
     "a plain class's method": ("class A:\n    def f(self): return 1", "A()", "x.f()"),

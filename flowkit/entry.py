@@ -1,0 +1,54 @@
+"""``flowkit.run()``: from targets to a report, from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flowkit.errors import FlowError, SelectionError
+from flowkit.parameters import Sources
+from flowkit.runs import Run
+from flowkit.session import Session, listed
+
+
+def run(
+    *targets: object,
+    params: Mapping[str, object] | str | Path | None = None,
+    override: Mapping[str, object] | None = None,
+    **flags: Any,
+) -> Run:
+    """Run flows from Python, to the end, and return what became of it.
+
+    Args:
+        targets: A module, a path (``"m.py"``, ``"m.py::task"``), or functions under ``@task``.
+        params: Values of parameters by name, or the path of a file of them.
+        override: Values or functions that stand in for tasks, resources and parameters.
+        flags: As on the command line, by their long names with ``_``: ``executor="inline"``,
+            ``n=4``, ``maxfail=1``, ``k="…"``, ``p=["no:retry"]`` and those of plugins.
+
+    Raises:
+        FlowError: The flow is wrong (``.errors`` has all of it); nothing ran.
+        PluginError: A plugin raised.
+
+    A task that fails does not raise: ``run.ok`` is False. Nothing is printed, no signal handler
+    is installed, and no thread is left behind.
+    """
+    if not targets:
+        raise FlowError([SelectionError("flowkit.run(): no target", remedy="Pass a module, a path or a task.")])
+    keep = bool(flags.pop("keep", True))
+    session = Session(
+        targets,
+        plugin_requests=listed(flags.pop("p", ())),
+        clock=flags.pop("clock", None),
+        seed=flags.pop("seed", None),
+        scheduled_at=flags.pop("scheduled_at", None),
+    )
+    try:
+        session.configure(flags)
+        sources = session.prepare(
+            lambda: Sources(file=params) if isinstance(params, (str, Path)) else Sources(given=params), override
+        )
+        return session.execute(params=sources, keep=keep)
+    finally:
+        session.close()
