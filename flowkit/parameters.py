@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flowkit.annotations import MISSING, parts_of
+from flowkit.annotations import MISSING
 from flowkit.annotations import text as shown
 from flowkit.errors import FlowError, ParameterError, UsageError, a_kind, did_you_mean, listing
 from flowkit.records import field, record
 from flowkit.secrets import STARS, concealing, holds_secret, wants_secret
+from flowkit.typeparts import parts_of
 
 PREFIX = "FLOWKIT_PARAM_"
 

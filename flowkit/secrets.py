@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from flowkit.annotations import parts_of
+from flowkit.typeparts import parts_of
 
 Mask = Callable[[str], str]
 

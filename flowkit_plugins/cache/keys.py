@@ -7,7 +7,6 @@ so that a changed key can be explained.
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from flowkit.annotations import PLAIN
@@ -393,11 +392,3 @@ def text_of(error: BaseException | None) -> str:
         return str(error)
     except Exception:
         return type(error).__name__
-
-
-def environment() -> str:
-    """Return Python's version and those of the installed distributions, as one hash."""
-    from importlib import metadata
-
-    names = sorted({f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions()})
-    return hashed(sys.version, *names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -118,3 +119,11 @@ def _fixed_parts(plan: TaskPlan) -> str:
     if len(parts) == 2 and not plan.shown:
         return f'{{"code":"{plan.hexed}","fixed":{{}}'
     return json.dumps(parts, separators=(",", ":"))[:-1]
+
+
+def environment() -> str:
+    """Return Python's version and those of the installed distributions, as one hash."""
+    from importlib import metadata
+
+    names = sorted({f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions()})
+    return hashed(sys.version, *names)

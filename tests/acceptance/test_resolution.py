@@ -776,7 +776,7 @@ def test_an_override_of_a_name_that_nothing_asks_for_is_an_error(flow, project, 
         def a(n: int = 1): return n
     """)
     said = f.refusal(override={name: 3})
-    assert f"-O {name}: nothing asks for {name!r}" in said
+    assert f"override['{name}']: nothing asks for {name!r}" in said
     assert "Take it out." in said
 
 
