@@ -50,7 +50,8 @@ def choose(
     exact: dict[BoundTask, list[str]] = {}
     for collected, bound, own in flows:
         if collected.whole:
-            asked.update({task: {ALL} for task in own if not task.is_fallback})
+            every = {ALL}  # copies of a set do not ask for hashes again
+            asked.update({task: every.copy() for task in own if not task.is_fallback})
         for selector in collected.selectors:
             task = _named(graph, bound, selector)
             if selector.element is not None:

@@ -472,7 +472,7 @@ class Session:
         with stoppable(runner):
             with imports.all_importable(folders):
                 report = runner.execute()
-            check_exact(selection, runner.machine, well=not any(n.bad for n in report.nodes))
+            check_exact(selection, runner.machine, well=not selection.elements or not any(n.bad for n in report.nodes))
             self.plugins.all("flowkit_run_ended", report=report)
         return Run(runner, report, targets)
 
