@@ -5,39 +5,23 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from flowkit import imports, tasks
+from flowkit import imports
 from flowkit.declarations import Declaration, short_path
 from flowkit.errors import DeclarationError, TargetError, UsageError, did_you_mean
 from flowkit.flows import Flow
+from flowkit.imports import Importer
 from flowkit.records import field, record
 from flowkit.resources import Resource
+from flowkit.targets import Selector, Target
 from flowkit.tasks import Task, declared
 
 FLOWCONF, _NOT_IN_NAMES = "flowconf.py", frozenset("[]:")
 SKIPPED_FOLDERS = ("node_modules", "site-packages", "venv", "env", "build", "dist")
-
-
-@record(frozen=True)
-class Selector:
-    """What stands behind ``::`` in a target.
-
-    Attributes:
-        name: The task's name.
-        element: The id in brackets, or None.
-        above: ``+name``: all that it needs as well.
-        below: ``name+``: all that hangs off it as well.
-    """
-
-    name: str
-    element: str | None = None
-    above: bool = False
-    below: bool = False
 
 
 @record()
@@ -70,98 +54,27 @@ class CollectedFlow:
     whole: bool = False
 
 
-@record(frozen=True)
-class Target:
-    """One target as written, split.
-
-    Attributes:
-        text: As written.
-        module: A path, a dotted name, or a module object.
-        selector: What stands behind ``::``.
-        local: The task itself, if it was defined inside a function and its module does not show it.
-    """
-
-    text: str
-    module: Path | str | ModuleType
-    selector: Selector | None = None
-    local: Declaration | None = None
-
-
-def parse(target: object) -> Target:
-    """Read one target: text, a path, a module, or a task function.
-
-    Raises:
-        TargetError: It is none of these.
-    """
-    if isinstance(target, ModuleType):
-        return Target(target.__name__, target)
-    if isinstance(target, Path):
-        return Target(str(target), target)
-    declaration = declared(target)
-    if declaration is not None:
-        module = sys.modules.get(getattr(target, "__module__", ""))
-        if module is None:
-            raise TargetError(
-                f"{declaration!r}: its module is not imported any more", remedy="Pass the module's path instead."
-            )
-        name = _name_in(module, declaration)
-        local = declaration if "<locals>" in getattr(target, "__qualname__", "") else None
-        return Target(declaration.name, module, Selector(name), local)
-    if not isinstance(target, str):
-        raise TargetError(
-            f"{target!r} is no target",
-            remedy="Pass a path, a module's dotted name, a module, or a function under @task.",
-        )
-    text, colons, name = target.partition("::")
-    if not text:
-        raise TargetError(
-            f"{target!r} names no module", remedy="Write m.py, m.py::task, or . for the current folder."
-        )
-    selector = _selector(target, name) if colons else None
-    if text.endswith(".py") or os.sep in text or text in (".", "..") or Path(text).is_dir():
-        return Target(target, Path(text), selector)
-    if Path(text).is_file():
-        return Target(target, Path(text), selector)
-    return Target(target, text, selector)
-
-
-def _name_in(module: ModuleType, declaration: Declaration) -> str:
-    for name, value in vars(module).items():
-        if value is declaration.function:
-            return declaration.name if declaration.renamed else name
-    return declaration.name
-
-
-def _selector(target: str, name: str) -> Selector:
-    above, below = name.startswith("+"), name.endswith("+")
-    name = name.removeprefix("+").removesuffix("+")
-    base, bracket, rest = name.partition("[")
-    if not base or (bracket and not rest.endswith("]")):
-        raise TargetError(f"{target}: no task is named behind '::'", remedy="Write m.py::task or m.py::task[id].")
-    return Selector(base, rest[:-1] if bracket else None, above, below)
-
-
 class Collector:
     """Reads targets; keeps what is wrong with them until all are read.
 
     Args:
         root: The project's root folder.
+        importer: Executes the files.
         on_flowconf: Told of each ``flowconf.py`` that was loaded (its hooks make it a plugin).
-        on_import: Told of the modules that were executed for a flow.
     """
 
     def __init__(
         self,
         root: Path,
+        importer: Importer,
         on_flowconf: Callable[[ModuleType, str], None] = lambda module, path: None,
-        on_import: Callable[[Sequence[ModuleType]], None] = lambda modules: None,
     ) -> None:
         self.root = root
         self.errors: list[UsageError] = []
         self.flows: dict[str, CollectedFlow] = {}
         self._confs: dict[Path, Layer | None] = {}
         self._on_flowconf = on_flowconf
-        self._on_import = on_import
+        self._importer = importer
 
     def add(self, target: Target) -> None:
         """Read one target and note the flows in it."""
@@ -221,11 +134,10 @@ class Collector:
     def _add_file(self, file: Path, target: Target, *, must_have_tasks: bool) -> None:
         path = self._relative(file)
         if path not in self.flows:
-            recorded: list[Declaration] = []
-            module = self._load(file, recorded)
+            module = self._load(file)
             layer = read_layer(module, path)
             wrong = len(self.errors)
-            self._check_duplicates(recorded, module)
+            self._check_duplicates(module)
             if not layer.own or not any(isinstance(layer.names[n], Task) for n in layer.own):
                 if not must_have_tasks or len(self.errors) > wrong:  # a resource took a task's name, and that is said
                     return
@@ -309,7 +221,7 @@ class Collector:
             file = folder / FLOWCONF
             self._confs[folder] = None
             if file.is_file():
-                module = self._load(file, [])
+                module = self._load(file)
                 self._on_flowconf(module, self._relative(file))
                 self._confs[folder] = read_layer(module, self._relative(file))
         return self._confs[folder]
@@ -323,7 +235,7 @@ class Collector:
         where, _, name = text.partition("=")[2].partition("::")
         file = Path(where).resolve()
         if file.is_file():
-            module = self._load(file, [])
+            module = self._load(file)
         else:
             try:
                 with imports.importable(os.getcwd()):
@@ -340,14 +252,11 @@ class Collector:
                 f"-O {text}: {where} has no {name!r}", remedy=did_you_mean(name, known, "Check the name.")
             ) from error
 
-    def _load(self, file: Path, recorded: list[Declaration]) -> ModuleType:
-        tasks.recorders.append(recorded)
+    def _load(self, file: Path) -> ModuleType:
         try:
-            return imports.load(file, self.root, self._on_import)
+            return self._importer.load(file)
         except (Exception, SystemExit) as error:
             raise self._import_failed(short_path(str(file)), error) from error
-        finally:
-            tasks.recorders.pop()
 
     @staticmethod
     def _import_failed(name: str, error: BaseException) -> TargetError:
@@ -369,15 +278,13 @@ class Collector:
             remedy="Mend that; python -c 'import …' shows the same.",
         )
 
-    def _check_duplicates(self, recorded: Sequence[Declaration], module: ModuleType) -> None:
+    def _check_duplicates(self, module: ModuleType) -> None:
+        recorded = imports.declared_in(module)
         if len({declaration.name for declaration in recorded}) == len(recorded):
             return
         first: dict[str, Declaration] = {}
         for declaration in recorded:
-            function = declaration.function
-            if getattr(function, "__module__", None) != module.__name__:
-                continue
-            if "<locals>" in getattr(function, "__qualname__", ""):
+            if "<locals>" in getattr(declaration.function, "__qualname__", ""):
                 continue
             other = first.setdefault(declaration.name, declaration)
             if other is not declaration:

@@ -1,9 +1,11 @@
 """How a flow's file becomes a module: afresh, under a stable name, with its folder importable.
 
-Three traps are met here. A byte-code file is trusted by whole seconds and size, so one written
+Four traps are met here. A byte-code file is trusted by whole seconds and size, so one written
 within two seconds of its source's change would hide the next edit: none is. Two folders may each
 have a ``utils.py``: what a flow imported from its folder is forgotten before another folder's
-flow is loaded. And a module that changed on disk since is imported anew.
+flow is loaded. If a module changed on disk since, all that was imported for its folder is imported
+anew: another module may hold what it had from it. And what the user's own program imported is
+back in its place when the session ends.
 """
 
 from __future__ import annotations
@@ -14,21 +16,57 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
+from weakref import WeakKeyDictionary, ref
+
+from flowkit import tasks
+from flowkit.declarations import Declaration
+from flowkit.namesakes import kept_apart, loads_a_flow, one_meaning
 
 RACY = 2.0  # seconds
 
+
+class _Local(NamedTuple):
+    """A module that was imported for a flow.
+
+    Attributes:
+        module: It, which need not be what bears its name by now. Not held: when Python exits, a file that
+            the module keeps open is whole only if nothing else holds the module.
+        folder: What it was imported for.
+        stamp: mtime_ns and size of its file.
+    """
+
+    module: ref[ModuleType]
+    folder: str
+    stamp: tuple[int, int] | None
+
+
 _roots: list[str] = []
-#: Modules that came from users' folders: name → (folder it was imported for, mtime_ns and size of its file).
-_local: dict[str, tuple[str, tuple[int, int] | None]] = {}
+_local: dict[str, _Local] = {}
+#: What the user's program had imported under names that flows have now.
+_displaced: dict[str, ModuleType] = {}
+_open: list[Importer] = []
+_declared: WeakKeyDictionary[ModuleType, list[Declaration]] = WeakKeyDictionary()
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Writes no byte-code for a source that has just been changed."""
+    """Notes what a module declares, and writes no byte-code for a source that has just been changed."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        if not loads_a_flow():  # a task's own import: several threads may be at it
+            super().exec_module(module)
+            return
+        declared = _declared[module] = []
+        tasks.recorders.append(declared)
+        try:
+            super().exec_module(module)
+        finally:
+            tasks.recorders.pop()
 
     def set_data(self, path: str, data: object, *, _mode: int = 0o666) -> None:
         try:
@@ -86,54 +124,136 @@ def importable(folder: str) -> Iterator[None]:
 def all_importable(folders: set[str]) -> ExitStack:
     """Have the folders that flows are imported from on ``sys.path`` for as long as the context lasts."""
     stack = ExitStack()
-    for folder in sorted(folders):
-        stack.enter_context(importable(str(top_of_package(Path(folder) / "x.py")[0])))
+    tops = sorted({str(top_of_package(Path(folder) / "x.py")[0]) for folder in folders})
+    for top in tops:
+        stack.enter_context(importable(top))
+    stack.enter_context(kept_apart(tops, _is_nobodys, _drop))
     return stack
 
 
-def load(
-    file: Path, root: Path, on_import: Callable[[Sequence[ModuleType]], None] = lambda modules: None
-) -> ModuleType:
-    """Import a file afresh and return its module; whatever it raises is the caller's to explain.
+def declared_in(module: ModuleType) -> list[Declaration]:
+    """Return what a module declared of its own while it was executed, whether a name leads there or not."""
+    names = vars(module)
+    return [declaration for declaration in _declared.get(module, ()) if declaration.namespace is names]
+
+
+def module_of(name: str, namespace: Mapping[str, object]) -> ModuleType | None:
+    """Return the module of that name whose names these are; a newer one may have taken its place."""
+    for module in (sys.modules.get(name), _displaced.get(name)):
+        if module is not None and (not namespace or vars(module) is namespace):
+            return module
+    return None
+
+
+class Importer:
+    """Imports the files of one session: each once, and afresh.
 
     Args:
-        file: Absolute path of a Python file.
         root: The project's root, below which a module's dotted path is unique.
-        on_import: Told of the module, and of those of its folder that it was the first to import.
+        on_import: Told of each module, and of those of its folder that it was the first to import.
     """
-    folder, name = top_of_package(file)
-    _watch(str(folder))
-    importlib.invalidate_caches()
-    _forget(str(folder))
-    name = _free_name(name, file, root)
-    before = set(sys.modules)
-    with importable(str(folder)):
-        if "." in name and name == top_of_package(file)[1]:
-            importlib.import_module(name.rpartition(".")[0])
-        spec = importlib.util.spec_from_file_location(
-            name,
-            file,
-            loader=_Loader(name, str(file)),
-            submodule_search_locations=[str(file.parent)] if file.name == "__init__.py" else None,
-        )
-        assert spec is not None  # a loader was given
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        previous = sys.modules.get(name)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            if previous is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = previous
-            raise
-        finally:
-            found = _remember(before, str(folder))
-            on_import([module, *(m for m in found if m is not module)])
-    _local[name] = (str(folder), _stamp(str(file)))
+
+    def __init__(
+        self, root: Path, on_import: Callable[[Sequence[ModuleType]], None] = lambda modules: None
+    ) -> None:
+        self._root = root
+        self._on_import = on_import
+        self._executed: dict[str, ModuleType] = {}
+        _open.append(self)
+
+    def close(self) -> None:
+        """Give the user's program back what bore the names of flows; to be called when nothing runs any more."""
+        self._executed.clear()
+        if self in _open:
+            _open.remove(self)
+        if not _open:
+            for name, module in _displaced.items():
+                for other in [n for n in sys.modules if n.startswith(name + ".") and _is_ours(n)]:
+                    del sys.modules[other]
+                sys.modules[name] = module
+            _displaced.clear()
+
+    def load(self, file: Path) -> ModuleType:
+        """Import a file and return its module; whatever it raises is the caller's to explain.
+
+        Args:
+            file: Absolute path of a Python file.
+        """
+        top, name = top_of_package(file)
+        folder = str(top)
+        _watch(folder)
+        importlib.invalidate_caches()
+        _forget(folder)
+        free = _free_name(name, file, self._root)
+        before = dict(sys.modules)
+        with importable(folder), one_meaning():
+            try:
+                if "." in name and free == name:
+                    importlib.import_module(name.rpartition(".")[0])
+                self._note(before, folder, file)
+                # The package may have imported it, or a flow beside it.
+                module = self._executed.get(free)
+                if module is None or sys.modules.get(free) is not module:
+                    module = _execute(free, file)
+            finally:
+                self._note(before, folder, file)
+        return module
+
+    def _note(self, before: dict[str, ModuleType], folder: str, file: Path) -> None:
+        """Remember what was imported since, to know later whether it is still what its file says."""
+        found = []
+        for name, module in list(sys.modules.items()):
+            if before.get(name) is module:
+                continue
+            before[name] = module
+            origin = getattr(module, "__file__", None) or ""
+            if origin == str(file) or (origin.startswith(folder + os.sep) and "site-packages" not in origin):
+                _local[name] = _Local(ref(module), folder, _stamp(origin))
+                self._executed[name] = module
+                found.append(module)
+        if found:
+            self._on_import(found)
+
+
+def _execute(name: str, file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        name,
+        file,
+        loader=_Loader(name, str(file)),
+        submodule_search_locations=[str(file.parent)] if file.name == "__init__.py" else None,
+    )
+    assert spec is not None  # a loader was given
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    previous = sys.modules.get(name)
+    theirs = previous is not None and not _is_ours(name)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        if previous is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = previous
+        raise
+    if theirs:
+        assert previous is not None
+        _displaced.setdefault(name, previous)
     return module
+
+
+def _is_ours(name: str) -> bool:
+    known, module = _local.get(name), sys.modules.get(name)
+    return known is not None and module is not None and known.module() is module
+
+
+def _drop(name: str) -> None:
+    """Have a name imported anew; what the user's program imported is kept for it."""
+    theirs = not _is_ours(name)
+    module = sys.modules.pop(name, None)
+    _local.pop(name, None)
+    if module is not None and theirs:
+        _displaced.setdefault(name, module)
 
 
 def _free_name(name: str, file: Path, root: Path) -> str:
@@ -156,20 +276,15 @@ def _forget(folder: str) -> None:
         file = getattr(sys.modules.get(name), "__file__", None)
         if file and not _is_library(file) and os.path.dirname(file) not in (folder, os.path.join(folder, name)):
             for other in [n for n in sys.modules if n == name or n.startswith(name + ".")]:
-                sys.modules.pop(other)
-                _local.pop(other, None)
-    for name, (owner, stamp) in list(_local.items()):
-        module = sys.modules.get(name)
-        file = getattr(module, "__file__", None)
-        if module is None or file is None:
-            _local.pop(name)
-            continue
-        top = name.partition(".")[0]
-        here = os.path.join(folder, top)
-        elsewhere = owner != folder and (os.path.isfile(here + ".py") or os.path.isdir(here))
-        if elsewhere or stamp != _stamp(file):
-            sys.modules.pop(name, None)
-            _local.pop(name)
+                _drop(other)
+    for name in [n for n in _local if not _is_ours(n)]:
+        del _local[name]
+    changed = {known.folder for name, known in _local.items() if known.stamp != _stamp(str(sys.modules[name].__file__))}
+    for name, known in list(_local.items()):
+        here = os.path.join(folder, name.partition(".")[0])
+        elsewhere = known.folder != folder and (os.path.isfile(here + ".py") or os.path.isdir(here))
+        if elsewhere or known.folder in changed:
+            _drop(name)
 
 
 def _named_in(folder: str) -> list[str]:
@@ -182,6 +297,12 @@ def _named_in(folder: str) -> list[str]:
     return [name for name in names if name in sys.modules and name != "__main__"]
 
 
+def _is_nobodys(module: ModuleType) -> bool:
+    """Whether a module is a library's, or built in, and no folder of the user's matters for it."""
+    file = getattr(module, "__file__", None)
+    return _is_library(file) if file else not hasattr(module, "__path__")
+
+
 def _is_library(file: str) -> bool:
     return "site-packages" in file or "dist-packages" in file or file.startswith(_pythons_own())
 
@@ -191,16 +312,6 @@ def _pythons_own() -> tuple[str, ...]:
     import sysconfig  # 2 ms with its paths, which few flows need
 
     return tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")})
-
-
-def _remember(before: set[str], folder: str) -> list[ModuleType]:
-    found = []
-    for name in set(sys.modules) - before:
-        file = getattr(sys.modules[name], "__file__", None)
-        if file and file.startswith(folder + os.sep) and "site-packages" not in file:
-            _local[name] = (folder, _stamp(file))
-            found.append(sys.modules[name])
-    return found
 
 
 def _stamp(file: str) -> tuple[int, int] | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-from flowkit.collector import CollectedFlow, Selector
+from flowkit.collector import CollectedFlow
 from flowkit.errors import SelectionError, did_you_mean, listing
 from flowkit.graph import BoundFlow, BoundTask, Graph
 from flowkit.records import field, record
+from flowkit.targets import Selector
 from flowkit.wants import ALL, Spelled, Want, Wanted, both, by_id, only_some, spread, want
 
 Predicate = Callable[[Collection[str]], bool]

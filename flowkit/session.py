@@ -16,7 +16,7 @@ from flowkit import imports, overriding
 from flowkit import settings as settings_
 from flowkit.axes import assign_axes, misfits
 from flowkit.clock import Clock, SystemClock
-from flowkit.collector import CollectedFlow, Collector, Target, parse
+from flowkit.collector import CollectedFlow, Collector
 from flowkit.declarations import NOTHING
 from flowkit.errors import (
     FlowError,
@@ -47,6 +47,7 @@ from flowkit.secrets import command_without, holds_secret, masking
 from flowkit.selection import Selection, choose, needed
 from flowkit.services import Before
 from flowkit.settling import settle_flow
+from flowkit.targets import Target, parse
 from flowkit.wants import axis_filters, only_some
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ class Session:
             _raise_all_of(lambda: self.plugins.load(requests))
         self.plugins.used = True
         self._configured = False
+        self._importer: imports.Importer | None = None
         self.graph: Graph | None = None
         self.parameters: dict[BoundFlow, dict[str, Parameter]] = {}
         self._resolvers: list[Resolver] = []
@@ -177,6 +179,9 @@ class Session:
         if self._configured:
             self._configured = False
             self.plugins.all("flowkit_unconfigure", session=self)
+        if self._importer is not None:
+            with _loading:
+                self._importer.close()
 
     def forget(self) -> None:
         """Let go of what was collected: nobody will ask for it any more."""
@@ -196,7 +201,10 @@ class Session:
             FlowError: All that is wrong, together.
         """
         with _loading:
-            collector = Collector(self.root, self.plugins.add_flowconf, self._imported)
+            if self._importer is not None:
+                self._importer.close()
+            self._importer = imports.Importer(self.root, self._imported)
+            collector = Collector(self.root, self._importer, self.plugins.add_flowconf)
             for target in self.targets:
                 collector.add(target)
             errors: list[UsageError] = list(collector.errors)

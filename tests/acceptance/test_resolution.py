@@ -628,6 +628,94 @@ def test_two_flows_with_a_different_utils_each_are_not_confused(flow, project):
     assert (run["one/m.py::a"], run["two/m.py::a"]) == ("one", "two")
 
 
+NAMED = "from dataclasses import dataclass\n@dataclass\nclass Named:\n    name: str = {!r}\n"
+LATE = """
+    @task
+    def a():
+        import utils
+        return utils.Named().name
+"""
+
+
+def two_folders(flow, project, text):
+    for folder in ("one", "two"):
+        project.write(f"{folder}/utils.py", NAMED.format(folder))
+        flow(text, f"{folder}/m.py")
+
+
+@pytest.mark.parametrize("top", ["", "import utils"])
+def test_an_import_inside_a_task_that_could_mean_two_modules_is_an_error_that_names_both(flow, project, top):
+    two_folders(flow, project, f"\n    {top}{LATE}")
+    run = project.run("one/m.py", "two/m.py")
+    for node in run.report.nodes:
+        assert node.word == "failed"
+        assert "one/utils.py" in str(node.error)
+        assert "two/utils.py" in str(node.error)
+    assert [project.run(f"{folder}/m.py")["a"] for folder in ("one", "two")] == ["one", "two"]
+
+
+def test_values_of_a_class_that_two_folders_have_are_not_mistaken_for_each_other(flow, project):
+    two_folders(flow, project, """
+        import utils
+        @task
+        def a(): return utils.Named()
+        @task(cache=False)
+        def b(a): return a.name
+    """)
+    for folder in ("one", "two"):
+        project.run(f"{folder}/m.py")
+    for _ in range(2):
+        run = project.run("one/m.py", "two/m.py")
+        assert (run["one/m.py::b"], run["two/m.py::b"]) == ("one", "two")
+
+
+def test_a_run_within_a_task_has_its_own_modules(flow, project):
+    project.write("two/utils.py", NAMED.format("two"))
+    flow("""
+        import utils
+        @task
+        def a(): return utils.Named().name
+    """, "two/n.py")
+    project.write("one/utils.py", NAMED.format("one"))
+    f = flow("""
+        import flowkit
+        @task(cache=False)
+        def a():
+            inner = flowkit.run("two/n.py", executor="inline")["a"]
+            import utils
+            return inner, utils.Named().name
+    """, "one/m.py")
+    assert f.value("a") == ("two", "one")
+
+
+def test_a_flow_that_its_package_imports_is_executed_once(flow, project):
+    f = flow("""
+        @task
+        def a(): return 1
+    """, "pack/flow_of_it.py")
+    for text in ("from .flow_of_it import a\n", "from . import flow_of_it\n"):
+        project.write("pack/__init__.py", text)
+        for target in ("pack/flow_of_it.py", "pack", ".", "pack.flow_of_it"):
+            assert project.flowkit("run", target).exit_code == 0, target
+    assert f.value("a") == 1
+
+
+def test_two_definitions_in_a_module_that_another_imports_are_an_error(flow, project):
+    flow("""
+        @task
+        def a(): return 1
+        @task
+        def a(): return 2
+    """, "b.py")
+    f = flow("""
+        import b
+        @task
+        def c(): return 1
+    """, "a.py")
+    assert f.value("c") == 1
+    assert "two definitions of 'a'" in flow("\n", "c.py").refusal() + project.flowkit("run", ".").err
+
+
 def test_a_module_of_a_package_is_imported_as_part_of_it(flow, project):
     project.write("pack/__init__.py")
     project.write("pack/base.py", "x = 3\n")

@@ -63,6 +63,67 @@ def test_a_target_is_a_task_function(flow, project, monkeypatch):
     sys.modules.pop("task_object")
 
 
+VERSIONS = "from flowkit import task\n@task\ndef a():\n    return {}\n"
+
+
+def test_a_module_object_is_used_as_it_is_though_its_path_was_run_meanwhile(project, monkeypatch):
+    file = project.write("module_kept.py", VERSIONS.format(1))
+    monkeypatch.syspath_prepend(str(project.root))
+    import module_kept
+
+    assert flowkit.run(module_kept)["a"] == 1
+    project.write("module_kept.py", VERSIONS.format(22222))
+    for _ in range(2):
+        assert flowkit.run(str(file))["a"] == 22222
+        assert (module_kept.a(), flowkit.run(module_kept)["a"], flowkit.run(module_kept.a)["a"]) == (1, 1, 1)
+    assert sys.modules.pop("module_kept") is module_kept
+
+
+def test_a_helper_that_the_program_imported_is_back_after_a_run_of_another_folders(flow, project, monkeypatch):
+    project.write("helper_kept.py", "x = 1\n")
+    project.write("sub/helper_kept.py", "x = 2\n")
+    f = flow("""
+        import helper_kept
+        @task
+        def a(): return helper_kept.x
+    """, "sub/m.py")
+    monkeypatch.syspath_prepend(str(project.root))
+    import helper_kept
+
+    assert f.value("a") == 2
+    assert sys.modules.pop("helper_kept") is helper_kept
+
+
+def test_a_task_whose_module_was_run_anew_says_so(project, monkeypatch):
+    file = project.write("module_gone.py", VERSIONS.format(1))
+    monkeypatch.syspath_prepend(str(project.root))
+    flowkit.run(str(file))
+    from module_gone import a
+
+    project.write("module_gone.py", VERSIONS.format(22222))
+    flowkit.run(str(file))
+    with pytest.raises(flowkit.FlowError, match="not imported any more"):
+        flowkit.run(a)
+    sys.modules.pop("module_gone")
+
+
+@pytest.mark.parametrize("edited", ["near.py", "far.py", "behind/deep.py"])
+def test_a_path_is_loaded_afresh_with_all_that_it_imports_however_deep(flow, project, edited):
+    project.write("near.py", "import far\nx = 1\ndef of_far(): return far.x\n")
+    project.write("far.py", "x = 1\n")
+    project.write("behind/__init__.py", "from .deep import x\n")
+    project.write("behind/deep.py", "x = 1\n")
+    f = flow("""
+        import behind
+        import near
+        @task
+        def a(): return near.x, near.of_far(), behind.x
+    """)
+    assert f.value("a") == (1, 1, 1)
+    project.write(edited, project.read(edited).replace("x = 1", "x = 2222"))
+    assert sorted(f.value("a")) == [1, 1, 2222]
+
+
 def test_a_target_is_a_folder(flow, project):
     flow(FLOW, "sub/a.py")
     flow(FLOW.replace("[2]", "[3]"), "sub/deep/b.py")

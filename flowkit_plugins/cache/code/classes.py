@@ -35,7 +35,7 @@ def grow_class(reach: Reach, node: Node, cls: type) -> None:
         if not node.file and _belongs(function, cls):
             # In a notebook; generated methods have no such name.
             node.file = function.__code__.co_filename
-    source = reach.source(node.file) if node.file else None
+    source = reach.source(node.file, names or None) if node.file else None
     syntax = source.class_(cls.__qualname__) if source else None
     if syntax is None:
         texts = _made(reach, growth, cls)
@@ -64,7 +64,7 @@ def grow_module(reach: Reach, node: Node, module: ModuleType) -> None:
     node.line = 1
     for name in list(names):
         reach.add_name(growth, (name,), names, node.file)
-    source = reach.source(node.file) if node.file else None
+    source = reach.source(node.file, names) if node.file else None
     growth.settle(node, "module", (source.whole() if source else None) or "module")
 
 

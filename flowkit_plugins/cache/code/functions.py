@@ -34,7 +34,7 @@ def grow_function(reach: Reach, node: Node, function: FunctionType, *, task: boo
     node.file = code.co_filename
     node.line = code.co_firstlineno
     growth = Growth()
-    source = reach.source(code.co_filename)
+    source = reach.source(code.co_filename, function.__globals__)
     syntax = source.function(code) if source else None
     if syntax is None:
         texts = [bytecode_hash(code)]
@@ -62,7 +62,7 @@ def plain_hash(reach: Reach, function: FunctionType) -> str | None:
     usual = bodies.get(f"{code.co_qualname}:{code.co_firstlineno}")
     if usual is not None:
         return usual
-    source = reach.source(code.co_filename)
+    source = reach.source(code.co_filename, function.__globals__)
     found = source.known(code) if source else None
     if found is None:
         return None

@@ -54,7 +54,8 @@ class Reach:
         self._memo = memo
         self._digest = digest
         self._nodes: dict[tuple[int, str], Node] = {}
-        self._sources: dict[str, Source | None] = {}
+        # With the names, so that their identity stays taken.
+        self._sources: dict[tuple[str, int], tuple[Source | None, object]] = {}
         self._located: dict[tuple[str, str], str | None] = {}
         self._defaults: dict[tuple[str, type, object], str] = {}
         self._began: frozenset[str] | None = None
@@ -141,12 +142,14 @@ class Reach:
         # Another folder's module of the same name may have taken its place.
         return found if self._locate(module, filename) in (None, file) else None
 
-    def source(self, filename: str) -> Source | None:
-        """Return the source of a file as imported, if there is any to be trusted."""
+    def source(self, filename: str, names: dict[str, Any] | None = None) -> Source | None:
+        """Return the source of a file as it was imported for the module of these names, if there is any to be trusted."""
+        key = (filename, id(names))
         try:
-            return self._sources[filename]
+            return self._sources[key][0]
         except KeyError:
-            found = self._sources[filename] = Source.open(filename, self._memo)
+            found = Source.open(filename, self._memo, names)
+            self._sources[key] = (found, names)
             return found
 
     def add_name(
@@ -225,7 +228,7 @@ class Reach:
         key = (filename, id(names))
         known = self._usual.get(key)
         if known is None:
-            source = self.source(filename)
+            source = self.source(filename, names)
             bodies, mentioned = source.remembered() if source else ({}, ())
             plain = all(self.of_flowkit(name, names) for name in mentioned)
             known = self._usual[key] = (bodies if plain else {}, names)
@@ -365,5 +368,5 @@ class Reach:
         return f"{str(home).partition('.')[0]}:{named}"
 
     def _imports(self, names: dict[str, Any], filename: str) -> Mapping[str, list[str]]:
-        source = self.source(str(names.get("__file__") or filename))
+        source = self.source(str(names.get("__file__") or filename), names)
         return source.imports() if source else {}

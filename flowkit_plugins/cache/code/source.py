@@ -215,8 +215,12 @@ class Source:
         self._codes: dict[tuple[str, int], CodeType] = {}
 
     @classmethod
-    def open(cls, filename: str, memo: SourceMemo) -> Source | None:
-        """Return the source of ``co_filename``, or None if there is none that can be trusted."""
+    def open(cls, filename: str, memo: SourceMemo, names: dict[str, Any] | None = None) -> Source | None:
+        """Return the source of ``co_filename``, or None if there is none that can be trusted.
+
+        ``names`` are those of the module in question, where there is one: a file that was imported
+        twice may have been another the first time.
+        """
         path = os.path.abspath(filename)
         try:
             state = os.stat(path)
@@ -227,7 +231,8 @@ class Source:
         if seen is not None and seen.stamp != stamp:
             return None
         recent = max(state.st_mtime_ns, state.st_ctime_ns) >= _BEGAN
-        return cls(path, memo.record(path, stamp), memo, verify=seen is None and recent)
+        sure = seen is not None and (names is None or names is seen.names)
+        return cls(path, memo.record(path, stamp), memo, verify=recent and not sure)
 
     @classmethod
     def _typed_in(cls, filename: str) -> Source | None:
