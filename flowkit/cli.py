@@ -218,15 +218,14 @@ def run_command(targets: Sequence[str], given: Mapping[str, Any]) -> int:
             for variable in sources.strangers({n for found in session.parameters.values() for n in found}):
                 click.echo(f"warning: ${variable} names no parameter of this flow", err=True)
         if planning:
+            for note in session.notes:
+                click.echo(f"note: {note}", err=True)
             print_plan(session.plan(sources), as_json=as_json, graph=session.graph if flags.get("verbose") else None)
             handler.ended(session)
             return OK
         run = session.execute(params=sources, keep=False, prepare=handler.install)
         handler.ended(session)
         return run.exit_code
-    except NothingToRun as error:
-        click.echo(str(error), err=True)
-        return NOTHING
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:
@@ -367,6 +366,9 @@ def _guarded(arguments: Sequence[str]) -> int:
     except UsageError as error:
         _complain([error])
         return USAGE
+    except NothingToRun as error:
+        click.echo(str(error), err=True)
+        return NOTHING
     except PluginError as error:
         click.echo(f"error: {error}", err=True)
         return INTERNAL

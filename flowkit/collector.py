@@ -12,7 +12,8 @@ from types import ModuleType
 
 from flowkit import imports
 from flowkit.declarations import Declaration, short_path
-from flowkit.errors import DeclarationError, TargetError, UsageError, did_you_mean
+from flowkit.errors import DeclarationError, NothingToRun, TargetError, UsageError, did_you_mean
+from flowkit.finder import FLOWCONF, flow_files
 from flowkit.flows import Flow
 from flowkit.imports import Importer
 from flowkit.records import field, record
@@ -20,8 +21,7 @@ from flowkit.resources import Resource
 from flowkit.targets import Selector, Target
 from flowkit.tasks import Task, declared
 
-FLOWCONF, _NOT_IN_NAMES = "flowconf.py", frozenset("[]:")
-SKIPPED_FOLDERS = ("node_modules", "site-packages", "venv", "env", "build", "dist")
+_NOT_IN_NAMES = frozenset("[]:")
 
 
 @record()
@@ -57,6 +57,10 @@ class CollectedFlow:
 class Collector:
     """Reads targets; keeps what is wrong with them until all are read.
 
+    Attributes:
+        errors: What is wrong.
+        flows: What was found, by path.
+
     Args:
         root: The project's root folder.
         importer: Executes the files.
@@ -72,6 +76,8 @@ class Collector:
         self.root = root
         self.errors: list[UsageError] = []
         self.flows: dict[str, CollectedFlow] = {}
+        self._empty: list[str] = []
+        self._noted = 0
         self._confs: dict[Path, Layer | None] = {}
         self._on_flowconf = on_flowconf
         self._importer = importer
@@ -79,6 +85,7 @@ class Collector:
     def add(self, target: Target) -> None:
         """Read one target and note the flows in it."""
         module = target.module
+        noted, wrong = self._noted, len(self.errors)
         try:
             if isinstance(module, ModuleType):
                 self._add_module(module, target)
@@ -86,8 +93,31 @@ class Collector:
                 self._add_path(module, target)
             else:
                 self._add_dotted(module, target)
+            if self._noted == noted and len(self.errors) == wrong:
+                self._add_nothing(target)
         except UsageError as error:
             self.errors.append(error)
+
+    def _add_nothing(self, target: Target) -> None:
+        if target.selector is not None:
+            raise TargetError(
+                f"{target.text}: no tasks in {target.text.partition('::')[0]}",
+                remedy="Put @task over a function of this module.",
+            )
+        self._empty.append(target.text)
+
+    def notes(self) -> list[str]:
+        """Return what is worth a word of targets that are not wrong.
+
+        Raises:
+            NothingToRun: None of them holds a task.
+        """
+        if self._empty and not self.flows and not self.errors:
+            raise NothingToRun(
+                f"nothing to run: no tasks in {', '.join(self._empty)}\n"
+                "  Put @task over a function there, or name another module or folder."
+            )
+        return [f"no tasks in {target}" for target in self._empty]
 
     def _add_path(self, path: Path, target: Target) -> None:
         if path.is_dir():
@@ -98,7 +128,7 @@ class Collector:
             raise self._no_file(path, target)
         if file.suffix != ".py":
             raise TargetError(f"{path} is not a Python file", remedy="Name a module (.py), or a folder of modules.")
-        self._add_file(file, target, must_have_tasks=True)
+        self._add_file(file, target, imported=True)
 
     def _no_file(self, path: Path, target: Target) -> TargetError:
         folder = path.parent if path.parent.is_dir() else Path()
@@ -110,41 +140,29 @@ class Collector:
         )
 
     def _add_folder(self, folder: Path, target: Target) -> None:
-        before = len(self.flows)
-        errors = len(self.errors)
-        for file in sorted(folder.rglob("*.py")):
-            inside = file.relative_to(folder).parts
-            if any(p.startswith((".", "_")) or p in SKIPPED_FOLDERS for p in inside[:-1]):
-                continue
-            name = file.name
-            if name == FLOWCONF or name.startswith(("_", "test_")) or name in ("conftest.py", "setup.py"):
-                continue
-            if b"flowkit" not in file.read_bytes():
-                continue  # no tasks can be in it, and importing a script may do anything
+        for file in flow_files(folder, self.root):
             try:
-                self._add_file(file, target, must_have_tasks=False)
+                self._add_file(file, target, imported=False)
             except UsageError as error:
                 self.errors.append(error)
-        if len(self.flows) == before and len(self.errors) == errors:
-            raise TargetError(
-                f"{target.text}: no module in this folder has tasks",
-                remedy="Put @task over a function, or name another folder.",
-            )
 
-    def _add_file(self, file: Path, target: Target, *, must_have_tasks: bool) -> None:
+    def _add_file(self, file: Path, target: Target, *, imported: bool) -> None:
         path = self._relative(file)
-        if path not in self.flows:
-            module = self._load(file)
-            layer = read_layer(module, path)
-            wrong = len(self.errors)
-            self._check_duplicates(module)
-            if not layer.own or not any(isinstance(layer.names[n], Task) for n in layer.own):
-                if not must_have_tasks or len(self.errors) > wrong:  # a resource took a task's name, and that is said
-                    return
-                if not any(isinstance(d, Task) for d in layer.names.values()):
-                    raise TargetError(f"{path}: no tasks in it", remedy="Put @task over a function of this module.")
-            self.flows[path] = CollectedFlow(path, file, layer, self._confs_above(file))
-        self._note(self.flows[path], target)
+        if path in self.flows:
+            self._note(self.flows[path], target)
+            return
+        module = self._load(file)
+        layer = read_layer(module, path)
+        wrong = len(self.errors)
+        self._check_duplicates(module)
+        # If there are no tasks, a resource may have taken their names, and that is said.
+        self._add_layer(layer, file, target, imported=imported and len(self.errors) == wrong)
+
+    def _add_layer(self, layer: Layer, file: Path | None, target: Target, *, imported: bool) -> None:
+        """Note a module as a flow if it has tasks of its own, or, where it was named, ``imported`` ones."""
+        if any(isinstance(layer.names[name], Task) for name in (layer.names if imported else layer.own)):
+            self.flows[layer.where] = CollectedFlow(layer.where, file, layer, self._confs_above(file) if file else [])
+            self._note(self.flows[layer.where], target)
 
     def _add_dotted(self, name: str, target: Target) -> None:
         here = os.getcwd()
@@ -163,27 +181,40 @@ class Collector:
                 remedy=did_you_mean(name, nearby, "Name a file (flow.py), a folder, or an importable module."),
             )
         with imports.importable(here):
-            try:
-                module = importlib.import_module(name)
-            except (Exception, SystemExit) as error:
-                raise self._import_failed(name, error) from error
-        self._add_module(module, target)
+            self._add_module(self._import(name), target)
+
+    def _import(self, name: str) -> ModuleType:
+        try:
+            return importlib.import_module(name)
+        except (Exception, SystemExit) as error:
+            raise self._import_failed(name, error) from error
 
     def _add_module(self, module: ModuleType, target: Target) -> None:
+        """Note a module as a flow; a package is a folder, besides what its ``__init__.py`` defines."""
+        folders = [] if target.local is not None else getattr(module, "__path__", [])
+        noted = self._noted
+        self._add_imported(module, target, imported=not folders or target.selector is not None)
+        if target.selector is not None and self._noted > noted:
+            return
+        for folder in map(Path, folders):
+            for file in flow_files(folder, self.root):
+                inside = file.relative_to(folder).with_suffix("").parts
+                try:
+                    self._add_imported(self._import(".".join([module.__name__, *inside])), target, imported=False)
+                except UsageError as error:
+                    self.errors.append(error)
+
+    def _add_imported(self, module: ModuleType, target: Target, *, imported: bool) -> None:
         origin = getattr(module, "__file__", None)
         file = Path(origin).resolve() if origin else None
         path = self._relative(file) if file else module.__name__
         if path in self.flows:
             self._adopt(self.flows[path].layer, target)
+            self._note(self.flows[path], target)
         else:
             layer = read_layer(module, path)
             self._adopt(layer, target)
-            if not any(isinstance(d, Task) for d in layer.names.values()):
-                raise TargetError(
-                    f"{target.text}: no tasks in it", remedy="Put @task over a function of this module."
-                )
-            self.flows[path] = CollectedFlow(path, file, layer, self._confs_above(file) if file else [])
-        self._note(self.flows[path], target)
+            self._add_layer(layer, file, target, imported=imported)
 
     @staticmethod
     def _adopt(layer: Layer, target: Target) -> None:
@@ -191,8 +222,8 @@ class Collector:
             layer.names[target.local.name] = target.local
             layer.own.append(target.local.name)
 
-    @staticmethod
-    def _note(flow: CollectedFlow, target: Target) -> None:
+    def _note(self, flow: CollectedFlow, target: Target) -> None:
+        self._noted += 1
         if target.selector is None:
             flow.whole = True
         else:
@@ -208,7 +239,7 @@ class Collector:
         layers = []
         for folder in file.parents:
             layer = self._conf(folder)
-            if layer is not None:
+            if layer is not None and layer.where != str(file):  # run itself, it is not above itself
                 layers.append(layer)
             if folder == self.root:
                 break

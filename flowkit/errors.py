@@ -12,7 +12,7 @@
     │   ├── ParameterError        an input value that is missing, unknown or of the wrong type
     │   └── SelectionError        a selection that matches nothing
     ├── FlowError             all usage errors of one call together (``.errors``)
-    ├── NothingToRun          the selection is empty; exit code 5
+    ├── NothingToRun          no tasks, or none selected; exit code 5
     ├── PluginError           a plugin raised; exit code 3
     ├── TaskFailed            ``flowkit.fail("reason")``
     ├── TaskTimeout           an attempt took longer than its deadline (also a ``TimeoutError``)
@@ -88,7 +88,7 @@ def _rebuild(kind: type[UsageError], what: str, known: str, remedy: str) -> Usag
 
 
 class TargetError(UsageError):
-    """A target that cannot be found, imported or read, or that holds no tasks."""
+    """A target that cannot be found, imported or read."""
 
 
 class DeclarationError(UsageError):
@@ -153,7 +153,7 @@ class FlowError(FlowkitError):
 
 
 class NothingToRun(FlowkitError):
-    """The selection is valid and empty (exit code 5)."""
+    """The targets hold no tasks, or the selection is valid and empty (exit code 5)."""
 
 
 class PluginError(FlowkitError):

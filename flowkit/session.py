@@ -75,6 +75,7 @@ class Session:
         command: What the user typed.
         scheduled_at: The time the run is for.
         collected, selected: How many tasks could be targets, and how many of them are.
+        notes: What is worth a word of what was collected.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Session:
         self.executor_name, self.slots = "threads", 1
         self.executors: dict[str, Callable[[int], Executor]] = dict(LOCAL)
         self.executors.update(executors or {})
+        self.notes: list[str] = []
         self.targets: list[Target] = []
         errors: list[UsageError] = []
         for target in targets:
@@ -199,6 +201,7 @@ class Session:
 
         Raises:
             FlowError: All that is wrong, together.
+            NothingToRun: There are no tasks.
         """
         with _loading:
             if self._importer is not None:
@@ -208,6 +211,7 @@ class Session:
             for target in self.targets:
                 collector.add(target)
             errors: list[UsageError] = list(collector.errors)
+            self.notes = collector.notes()
             standing_in = overriding.read(override, overrides, collector.load_function, errors)
             around = self._surroundings(standing_in)
             with no_garbage():
@@ -472,6 +476,7 @@ class Session:
                 keep=(lambda task: task in targets) if keep else (lambda task: False),
                 only=_only(axis_filters(asked)),
             )
+        runner.report.notes.extend(self.notes)
         self.services[Scheduler] = runner.machine
         prepare(runner)
         with no_garbage():  # what is known of every node is read here

@@ -29,11 +29,11 @@ def fixtures_of(flow: FlowUnderTest) -> dict[str, Fixture]:
     Raises:
         pytest.UsageError: The flow is wrong.
     """
-    from flowkit.errors import FlowError
+    from flowkit.errors import FlowError, NothingToRun
 
     try:
         session = flow.sandbox.look(flow.override, flow.typed)
-    except FlowError as error:
+    except (FlowError, NothingToRun) as error:
         raise pytest.UsageError(f"{flow!r}: its tasks cannot be fixtures\n{error}") from None
     assert session.graph is not None  # it was collected
     tasks = [task for task in session.graph.tasks if task.given is None]

@@ -8,6 +8,7 @@ import time
 import pytest
 
 import flowkit
+from flowkit.errors import NothingToRun
 
 RAN = 'Path("ran").touch()'
 HEAD = "from pathlib import Path\nfrom flowkit import resource, task\n"
@@ -39,14 +40,15 @@ def failed(flow, source, **keywords):
     ("target", "said"),
     [
         ("gone.py", "gone.py"), ("gone", "gone"), ("gone.module", "gone"), ("gone/", "gone"), ("gone.py::t", "gone.py"),
-        ("m.py::gone", "gone"), ("m.py::", "m.py"), ("m.py::t[", "m.py"), ("m.py::t[1]", "not mapped"), ("::t", "t"),
-        ("data.csv", "data.csv"), ("empty", "empty"), ("-", "-"), ("m.py::t::u", "t::u"), ("", ""), ("m.txt", "m.txt"),
+        ("m.py::gone", "gone"), ("without.py::t", "no tasks in without.py"), ("m.py::", "m.py"), ("m.py::t[", "m.py"), ("m.py::t[1]", "not mapped"), ("::t", "t"),
+        ("data.csv", "data.csv"), ("empty::t", "empty"), ("-", "-"), ("m.py::t::u", "t::u"), ("", ""), ("m.txt", "m.txt"),
     ],
 )  # fmt: skip
 def test_a_target_that_cannot_be_found_is_named(project, target, said):
     project.write("m.py", HEAD + "@task\ndef t(): pass\n")
     project.write("data.csv", "a,b\n")
     project.write("m.txt", "not python at all\n")
+    project.write("without.py", "x = 1\n")
     (project.root / "empty").mkdir()
     assert said in refused(project, "run", target)
 
@@ -59,9 +61,6 @@ def test_a_target_that_cannot_be_found_is_named(project, target, said):
         ("raise ValueError('at import')\n", "at import"),
         ("import sys\nsys.exit(3)\n", "sys.exit(3)"),
         ("raise KeyboardInterrupt\n", None),
-        ("x = 1\n", "no tasks"),
-        ("", "no tasks"),
-        ("# flowkit\n", "no tasks"),
         ("from flowkit import nope\n", "nope"),
         ("class E(Exception):\n    def __str__(self): 1/0\nraise E\n", "E"),
         ("\tx = 1\n  y = 2\n", "m.py"),
@@ -79,6 +78,32 @@ def test_a_module_that_cannot_be_used_says_why_and_where(project, source, said):
         assert project.flowkit("run", "m.py").exit_code in (2, 4)
         return
     assert said in refused(project, "run", "m.py")
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "tasks"])
+@pytest.mark.parametrize(
+    "source",
+    ["x = 1\n", "", "# flowkit\n", "from flowkit import resource\n@resource\ndef r(): return 1\n"],
+)
+def test_where_there_are_no_tasks_there_is_nothing_to_run(project, command, source):
+    project.write("m.py", source)
+    (project.root / "empty").mkdir()
+    for targets in (["m.py"], ["empty"], ["m.py", "empty"]):
+        ended = project.flowkit(command, *targets)
+        assert ended.exit_code == 5, ended
+        assert f"nothing to run: no tasks in {', '.join(targets)}\n" in ended.err
+        with pytest.raises(NothingToRun):
+            project.run(*targets)
+
+
+def test_a_target_without_tasks_beside_others_is_told_of(project):
+    project.write("m.py", HEAD + "@task\ndef t(): return 1\n")
+    (project.root / "empty").mkdir()
+    ended = project.flowkit("run", "empty", "m.py")
+    assert ended.exit_code == 0
+    assert "no tasks in empty\n" in ended.out
+    assert "note: no tasks in empty\n" in project.flowkit("plan", "empty", "m.py").err
+    assert "gone.py" in refused(project, "run", "gone.py", "empty")
 
 
 def test_a_file_that_is_no_text_is_named(project):

@@ -688,6 +688,24 @@ def test_a_run_within_a_task_has_its_own_modules(flow, project):
     assert f.value("a") == ("two", "one")
 
 
+def test_a_flowconf_that_is_run_itself_is_not_above_itself(flow, project):
+    flow("""
+        @task
+        def base(): return 1
+    """, "flowconf.py")
+    f = flow("""
+        @task
+        def base(base): return base + 1
+        from flowkit import hookimpl
+        @hookimpl
+        def flowkit_run_ended(report):
+            with open("told", "a") as file:
+                file.write("once")
+    """, "sub/flowconf.py")
+    assert f.value("base") == 2
+    assert project.read("told") == "once"
+
+
 def test_a_flow_that_its_package_imports_is_executed_once(flow, project):
     f = flow("""
         @task
@@ -697,6 +715,7 @@ def test_a_flow_that_its_package_imports_is_executed_once(flow, project):
         project.write("pack/__init__.py", text)
         for target in ("pack/flow_of_it.py", "pack", ".", "pack.flow_of_it"):
             assert project.flowkit("run", target).exit_code == 0, target
+        assert project.run("pack/flow_of_it.py", "pack")["a"] == 1
     assert f.value("a") == 1
 
 
@@ -713,7 +732,7 @@ def test_two_definitions_in_a_module_that_another_imports_are_an_error(flow, pro
         def c(): return 1
     """, "a.py")
     assert f.value("c") == 1
-    assert "two definitions of 'a'" in flow("\n", "c.py").refusal() + project.flowkit("run", ".").err
+    assert "two definitions of 'a'" in project.flowkit("run", ".").err
 
 
 def test_a_module_of_a_package_is_imported_as_part_of_it(flow, project):

@@ -132,6 +132,49 @@ def test_a_target_is_a_folder(flow, project):
     assert run["sub/deep/b.py::clean"] == [1, 3]
 
 
+def test_a_folder_has_the_modules_that_get_their_decorators_by_way_of_another(flow, project):
+    project.write("common.py", "from base import task\n")
+    project.write("base.py", "from flowkit import *\nfrom flowkit import task\nstep = task(retries=1)\n")
+    project.write("pack/__init__.py", "from .decorators import step\n")
+    project.write("pack/decorators.py", "from base import step\n")
+    text = "\n@{}\ndef a(): return 1\n"
+    for at, (source, decorator) in enumerate({
+        "from common import task": "task", "import common as c": "c.task", "from base import *": "task",
+        "from pack import step as s": "s", "from pack.decorators import step": "step",
+        "import pack.decorators": "pack.decorators.step", "import base": "base.task(retries=2)",
+    }.items()):  # fmt: skip
+        project.write(f"m{at}.py", source + text.format(decorator))
+    project.write("pack/inside.py", "from .decorators import step" + text.format("step"))
+    project.write("pack/up.py", "from . import decorators as d" + text.format("d.step"))
+    ran = {flow.path for flow in project.run(".").report.run.graph.flows}
+    assert ran == {f"m{at}.py" for at in range(7)} | {"pack/inside.py", "pack/up.py"}
+
+
+def test_a_folders_scripts_are_not_imported(flow, project):
+    flow(FLOW, "m.py")
+    project.write("script.py", "import functools, m\nraise SystemExit\n@functools.cache\ndef f(): return m.clean([])\n")
+    project.write("broken.py", "@nothing\nbroken(\n")
+    assert project.run(".")["m.py::clean"] == [1, 2]
+
+
+def test_a_package_as_a_target_is_its_folder(flow, project, monkeypatch):
+    flow(FLOW, "package_target/flows/a.py")
+    flow(FLOW.replace("[2]", "[3]"), "package_target/flows/deep/b.py")
+    project.write("package_target/__init__.py")
+    project.write("package_target/flows/__init__.py", "from .a import clean\n")
+    ended = project.flowkit("run", "package_target.flows")
+    assert ended.exit_code == 0, ended
+    assert "4 ran" in ended.out
+    monkeypatch.syspath_prepend(str(project.root))
+    import package_target
+
+    run = flowkit.run(package_target)
+    assert run["package_target/flows/a.py::clean"] == [1, 2]
+    assert run["package_target/flows/deep/b.py::clean"] == [1, 3]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "package_target"]:
+        del sys.modules[name]
+
+
 def test_several_targets_run_together(flow, project):
     flow(FLOW, "a.py")
     flow(FLOW, "b.py")
