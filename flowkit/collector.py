@@ -12,34 +12,14 @@ from types import ModuleType
 
 from flowkit import imports
 from flowkit.declarations import Declaration, short_path
-from flowkit.errors import DeclarationError, NothingToRun, TargetError, UsageError, did_you_mean
+from flowkit.errors import NothingToRun, TargetError, UsageError, did_you_mean
 from flowkit.finder import FLOWCONF, flow_files
-from flowkit.flows import Flow
 from flowkit.imports import Importer
+from flowkit.layers import Layer, read_layer, take_in_unnamed
 from flowkit.records import field, record
 from flowkit.resources import Resource
 from flowkit.targets import Selector, Target
-from flowkit.tasks import Task, declared
-
-_NOT_IN_NAMES = frozenset("[]:")
-
-
-@record()
-class Layer:
-    """Names that one module makes visible.
-
-    Attributes:
-        where: The file, or the plugins.
-        names: Name → declaration.
-        own: Names that are defined there, in definition order (not imported).
-        flow: The module's ``Flow``, if it has one.
-    """
-
-    where: str
-    names: dict[str, Declaration] = field(factory=dict)
-    own: list[str] = field(factory=list)
-    flow: Flow | None = None
-    module: ModuleType | None = None
+from flowkit.tasks import Task
 
 
 @record()
@@ -77,6 +57,7 @@ class Collector:
         self.errors: list[UsageError] = []
         self.flows: dict[str, CollectedFlow] = {}
         self._empty: list[str] = []
+        self._notes: list[str] = []
         self._noted = 0
         self._confs: dict[Path, Layer | None] = {}
         self._on_flowconf = on_flowconf
@@ -117,7 +98,7 @@ class Collector:
                 f"nothing to run: no tasks in {', '.join(self._empty)}\n"
                 "  Put @task over a function there, or name another module or folder."
             )
-        return [f"no tasks in {target}" for target in self._empty]
+        return [*self._notes, *[f"no tasks in {target}" for target in self._empty]]
 
     def _add_path(self, path: Path, target: Target) -> None:
         if path.is_dir():
@@ -154,7 +135,7 @@ class Collector:
         module = self._load(file)
         layer = read_layer(module, path)
         wrong = len(self.errors)
-        self._check_duplicates(module)
+        take_in_unnamed(layer, self.errors, self._notes)
         # If there are no tasks, a resource may have taken their names, and that is said.
         self._add_layer(layer, file, target, imported=imported and len(self.errors) == wrong)
 
@@ -308,60 +289,6 @@ class Collector:
             known=_last_frames(error),
             remedy="Mend that; python -c 'import …' shows the same.",
         )
-
-    def _check_duplicates(self, module: ModuleType) -> None:
-        recorded = imports.declared_in(module)
-        if len({declaration.name for declaration in recorded}) == len(recorded):
-            return
-        first: dict[str, Declaration] = {}
-        for declaration in recorded:
-            if "<locals>" in getattr(declaration.function, "__qualname__", ""):
-                continue
-            other = first.setdefault(declaration.name, declaration)
-            if other is not declaration:
-                self.errors.append(
-                    DeclarationError(
-                        f"two definitions of {declaration.name!r} in one module",
-                        known=f"{other.kind} at {other.where}\n{declaration.kind} at {declaration.where}",
-                        remedy="Rename one of them.",
-                    )
-                )
-
-
-def read_layer(module: ModuleType, where: str) -> Layer:
-    """Return the declarations that a module makes visible, and its Flow."""
-    layer = Layer(where, module=module)
-    names, own, here = layer.names, layer.own, module.__name__
-    for attribute, value in list(vars(module).items()):
-        if type(value) is Flow:
-            if layer.flow is not None and layer.flow is not value:
-                raise DeclarationError(
-                    f"{where} has two flows: {layer.flow!r} and {value!r}", remedy="A module is one flow: keep one."
-                )
-            layer.flow = value
-            continue
-        declaration = declared(value)
-        if declaration is None:
-            continue
-        name = declaration.name if declaration.renamed else attribute
-        if not isinstance(name, str) or not (name.isidentifier() or _can_be_a_name(name)):
-            raise DeclarationError(
-                f"{declaration.kind} at {declaration.where}: its name is {name!r}",
-                remedy="A name is text, not empty, without brackets and colons.",
-            )
-        if name != declaration.name:  # imported under another name: known by that here
-            copy = type(declaration)(declaration.function, dict(declaration.options))
-            copy.name = name
-            declaration = copy
-        names[name] = declaration
-        if getattr(value, "__module__", here) == here:
-            own.append(name)
-    return layer
-
-
-def _can_be_a_name(text: str) -> bool:
-    return bool(text.strip()) and _NOT_IN_NAMES.isdisjoint(text)
-
 
 def is_resource(declaration: Declaration) -> bool:
     """Whether a declaration is a resource (else it is a task)."""

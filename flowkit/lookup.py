@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flowkit.annotations import MISSING, evaluated
-from flowkit.collector import CollectedFlow, Layer, is_resource
+from flowkit.collector import CollectedFlow, is_resource
 from flowkit.declarations import Declaration
 from flowkit.errors import (
     CycleError,
@@ -21,6 +21,7 @@ from flowkit.errors import (
 )
 from flowkit.graph import BoundFlow, BoundResource, BoundTask
 from flowkit.hookspecs import Option
+from flowkit.layers import Layer
 from flowkit.options import (
     CORE_OPTIONS,
     converted,

@@ -2,6 +2,8 @@
 
 import sys
 
+import textwrap
+
 import pytest
 
 import flowkit
@@ -686,6 +688,95 @@ def test_a_run_within_a_task_has_its_own_modules(flow, project):
             return inner, utils.Named().name
     """, "one/m.py")
     assert f.value("a") == ("two", "one")
+
+
+FACTORY = """
+    def make(n):
+        @task(name=n)
+        def load(): return n
+        return load
+"""
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        'loaders = [make("a"), make("b")]', 'for n in "ab": load = make(n)', 'make("a"); make("b")',
+        'loaders = {n: make(n) for n in "ab"}', 'a = make("a"); rest = [make("b")]',
+    ],
+)  # fmt: skip
+def test_a_task_that_no_name_leads_to_is_a_task(flow, project, made):
+    f = flow(f"{FACTORY}\n    {made}\n    @task\n    def both(a, b): return a + b\n")
+    assert f.value("both") == "ab"
+    assert "collected 3 tasks" in project.flowkit("run", "m.py").out
+    project.write("n.py", "from m import both\nimport flowkit\n")
+    assert project.run(".")["both"] == "ab"
+
+
+def test_tasks_that_another_modules_factory_made_belong_to_neither_by_chance(flow, project):
+    project.write("factory.py", "from flowkit import task\n" + textwrap.dedent(FACTORY))
+    flow("""
+        from factory import make
+        make("c")
+        @task
+        def a(): return 1
+    """, "a.py")
+    assert {n.node for n in project.run(".").report.nodes} == {"a"}
+
+
+@pytest.mark.parametrize("made", ["loaders = [make(1), make(2)]", "load = make(1); others = [make(2)]"])
+def test_two_unnamed_tasks_of_one_name_are_an_error(flow, made):
+    said = flow(f"""
+        def make(n):
+            @task
+            def load(): return n
+            return load
+        {made}
+    """).refusal()
+    assert "two definitions of 'load'" in said
+    assert "@task(name=...)" in said
+
+
+def test_tasks_of_one_function_name_under_names_of_their_own_are_fine(flow):
+    f = flow("""
+        def make(n):
+            @task
+            def load(): return n
+            return load
+        one, two = make(1), make(2)
+        @task
+        def both(one, two): return one + two
+    """)
+    assert f.value("both") == 3
+
+
+def test_a_decorator_that_passes_the_mark_on_replaces_the_task(flow):
+    f = flow("""
+        import functools
+        def twice(f):
+            @functools.wraps(f)
+            def call(): return 2 * f()
+            return call
+        @twice
+        @task
+        def a(): return 4
+    """)
+    assert f.value("a") == 8
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("class Flows:\n    @task\n    def lost(self): return 1\n", "in class `Flows`"),
+        ("def over(f): return lambda: f()\n@over\n@task\ndef lost(): return 1\n", "functools.wraps"),
+    ],
+)
+def test_a_task_that_is_left_out_is_told_of(flow, project, source, said):
+    flow(f"\n{source}@task\ndef a(): return 1\n")
+    out = project.flowkit("run", "m.py").out
+    assert "1 ran" in out
+    assert "task `lost` (m.py:" in out
+    assert said in out
 
 
 def test_a_flowconf_that_is_run_itself_is_not_above_itself(flow, project):
