@@ -220,12 +220,12 @@ class Collector:
         layers = []
         for folder in file.parents:
             layer = self._conf(folder)
-            if layer is not None and layer.where != str(file):  # run itself, it is not above itself
+            if layer is not None and layer.where != self._relative(file):  # run itself, it is not above itself
                 layers.append(layer)
             if folder == self.root:
                 break
         else:
-            return layers[:1] if layers and Path(layers[0].where).parent == file.parent else []
+            return layers[:1] if layers and layers[0].where == self._relative(file.parent / FLOWCONF) else []
         return layers
 
     def _conf(self, folder: Path) -> Layer | None:

@@ -8,6 +8,7 @@ Types that are not found here are pickled. Nothing is imported for a type of ano
 from __future__ import annotations
 
 import array
+import functools
 import hmac
 import os
 import pickle
@@ -155,6 +156,9 @@ def _tell_function(run: Run, value: types.FunctionType) -> tuple[Any, ...]:
     code = value.__code__
     head = ("function", value.__module__, value.__qualname__)
     if _is_pythons_own(code.co_filename) and "<" not in value.__qualname__:
+        wrapped = value.__dict__.get("__wrapped__")
+        if wrapped is not None:  # what ``contextlib`` and ``functools`` make bears the name of what they wrap
+            return (*head, wrapped)
         return head  # told by its name, so that it is the same on each version of Python
     cells = value.__closure__ or ()
     held = (code, value.__defaults__, value.__kwdefaults__)
@@ -164,6 +168,11 @@ def _tell_function(run: Run, value: types.FunctionType) -> tuple[Any, ...]:
         return run.hex((held, [_cell(cell) for cell in cells], *([reached] if reached else ())))
 
     return (*head, run.once(value, parts))
+
+
+def _tell_cached(_: Run, value: Any) -> tuple[Any, ...]:
+    """A function under ``lru_cache``; what it remembers is no content."""
+    return ("cached function", value.__wrapped__)
 
 
 def _cell(cell: types.CellType) -> tuple[Any, ...]:
@@ -221,6 +230,16 @@ def _plainly(tell: Callable[[Any], Any]) -> Tell:
     return lambda _, value: tell(value)
 
 
+def _with_code(tell: Callable[[Any], Any]) -> Tell:
+    """Return how to tell a value of another library's class, or of one of the user's that derives from it."""
+
+    def told(run: Run, value: Any) -> Any:
+        code = run.code(type(value))
+        return (code, tell(value)) if code else tell(value)
+
+    return told
+
+
 def _asking(plain: Tell | None) -> Tell:
     """Return how to tell a value of a stranger's class: ask the hook, then it, then ``plain``."""
 
@@ -249,6 +268,7 @@ TELL: Final[dict[type, Tell | None]] = {
     type: tell_class,
     types.FunctionType: _tell_function,
     types.BuiltinFunctionType: _tell_builtin,
+    type(functools.lru_cache(len)): _tell_cached,
     types.CodeType: _plainly(tell_code),
     types.MappingProxyType: _plainly(lambda value: ("mapping", dict(value))),
     array.array: _plainly(tell_array),
@@ -275,7 +295,7 @@ def _find(cls: type) -> Tell | None:
     foreign = frames.digester(cls)
     library = cls.__module__.partition(".")[0]
     if foreign is not None:
-        plain: Tell | None = _plainly(foreign)
+        plain: Tell | None = _with_code(foreign)
     elif _is_model(cls):
         plain = tell_model
     else:

@@ -335,8 +335,8 @@ def _private_folder(area: Path) -> Path:
     import tempfile
 
     for _ in range(100):
-        area.mkdir(parents=True, exist_ok=True)
         try:
+            area.mkdir(parents=True, exist_ok=True)
             return Path(tempfile.mkdtemp(dir=area))
         except FileNotFoundError:
             continue

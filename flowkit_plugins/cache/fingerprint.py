@@ -166,11 +166,18 @@ class Fingerprinter:
         with self._lock:
             known = self._codes.get(id(subject))
             if known is None:
-                self._codes[id(subject)] = (subject, "")  # what leads back here has it
                 node = self._reach.code(subject)
-                reached = self._reach_from(node, (), None)
-                known = self._codes[id(subject)] = (subject, fold(_FORMAT, node.hash, reached.bound, reached.hex))
+                # Thousands of classes and functions made by tasks reach the same.
+                key = tuple([(label, id(target)) for label, target in node.edges])
+                reached = self._reached[key] = self._reached.get(key) or self._reach_from(node, (), None)
+                hashed = fold(_FORMAT, node.hash, reached.bound, reached.hex)
+                known = self._codes[id(subject)] = (subject, hashed)
             return known[1]
+
+    def note(self, subject: object) -> str:
+        """Take note of a class or function in a constant that is being digested; its code counts apart, as a part."""
+        self._reach.note(subject)
+        return ""
 
     def _compute(self, function: object, stop: Callable[[object], bool] | None) -> Fingerprint:
         if isinstance(function, FunctionType):

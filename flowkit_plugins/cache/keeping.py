@@ -63,6 +63,7 @@ class Keeping:
         self._environment = environment() if with_environment else ""
         self._memory = FileMemory()
         self._code: Callable[[object], str] | None = None
+        self._note: Callable[[object], str] | None = None
         self._keys: dict[Node, tuple[str, dict[str, str]]] = {}
         self._rights = Rights(storage, clock)
         self._made: set[str] = set()
@@ -80,14 +81,18 @@ class Keeping:
         found = small(value)
         return found if found is not None else self._digest(value).hex
 
-    def _digest(self, value: object) -> Digest:
+    def _in_code(self, value: object) -> str:
+        """Return the digest of a constant in code; the code that it holds is noted, and counts apart."""
+        return small(value) or self._digest(value, self._note).hex
+
+    def _digest(self, value: object, code: Callable[[object], str] | None = None) -> Digest:
         return digest_with_facts(
             value,
             hook=self._hook,
             root=self._root,
             secret_key=self._storage.secret,
             memo=self._memory,
-            code=self._code,
+            code=code or self._code,
         )
 
     @hookimpl

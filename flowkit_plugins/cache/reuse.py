@@ -63,8 +63,8 @@ class Reuse(Keeping):
         self._continued.begin(run.id)
         self._memory = FileMemory(facts=self._storage.file_facts())
         memo = self._storage.source_memo()
-        fingerprinter = Fingerprinter(user_roots=[self._root], memo=memo, digest=self._constant)
-        self._code = fingerprinter.code
+        fingerprinter = Fingerprinter(user_roots=[self._root], memo=memo, digest=self._in_code)
+        self._code, self._note = fingerprinter.code, fingerprinter.note
         load = self.loads or not self._planning
         self.keys = Keys(fingerprinter, self._digest, self._environment, run.mask, load=load)
         self._records.begin(run, self._memory)

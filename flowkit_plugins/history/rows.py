@@ -122,7 +122,7 @@ def attempt_row(attempt: Attempt, zero: float, mask: Mask) -> AttemptRow:
     arguments = None
     if attempt.arguments and attempt.kind != "success":
         names = [name for name in attempt.arguments if name not in attempt.task.resources]
-        arguments = json.dumps({name: repr(attempt.arguments[name])[:2000] for name in names})
+        arguments = json.dumps({name: mask(repr(attempt.arguments[name]))[:2000] for name in names})
     return (
         mask(attempt.full_id), attempt.number, attempt.kind, round(attempt.started_at - zero, 6), took, error,
         _clipped(mask(attempt.traceback), WHOLE) or None, arguments,

@@ -48,6 +48,19 @@ def test_the_reason_of_a_skip_is_masked_where_it_is_kept(nowhere):
     assert "no rights for **********" in again.out
 
 
+def test_what_a_skipped_task_was_called_with_is_masked(nowhere):
+    nowhere(
+        """
+        from pydantic import SecretStr
+        @task
+        def urls(token: SecretStr): return [f"{token.get_secret_value()}-a"]
+        @task
+        def none(urls): skip("nothing to do")
+        """,
+        ("run", "m.py", *TOKEN, *SHOWS_ALL),
+    )
+
+
 def test_who_receives_a_skip_sees_the_same_reason_whether_it_is_reused_or_not(flow):
     f = flow("""
         from pydantic import SecretStr

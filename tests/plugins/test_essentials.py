@@ -312,6 +312,21 @@ def test_a_name_is_text(call):
     call(body)
 
 
+def test_a_folder_that_another_attempt_removes_meanwhile_is_made_again(root, monkeypatch):
+    """Whoever wrote nothing removes ``out`` and ``out/.staging``, perhaps between the making of the two."""
+    make, gone = Path.mkdir, []
+
+    def mkdir(self, *args, **kwargs):
+        make(self, *args, **kwargs)
+        if not gone:
+            gone.append(self)
+            raise FileNotFoundError(self)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    assert essentials._private_folder(root / "out" / ".staging").is_dir()
+    assert gone
+
+
 def test_two_attempts_of_one_node_do_not_share_their_staging(call, root):
     def body(out):
         call(lambda inner: written(inner, "a", "inner"))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flowkit_plugins.cache.code.reach import Reach
 
 _SPOKEN_FOR = frozenset({"__annotations__", "__match_args__"})
-_PLAIN = (list, tuple, dict, set, frozenset)
+_MANY = (list, tuple, set, frozenset)
 # Where the usual descriptors keep their function: ``cached_property``, pydantic's validators, …
 _HOLDS = ("func", "fget", "wrapped", "__wrapped__")
 
@@ -95,11 +95,22 @@ def _made(reach: Reach, growth: Growth, cls: type) -> list[str]:
 
 
 def _values(reach: Reach, growth: Growth, cls: type) -> Iterator[str]:
-    """Yield what a class's attributes hold, if that is plain: others may have written it (``A.k = 1``, a registry)."""
+    """Yield what the text of a class does not tell of its attributes, and follow the code in them.
+
+    That is what registries hold, and the attributes of a class that a function makes. Others may
+    change while tasks run: a counter, a cache.
+    """
     shape = Shape(reach, growth.edge)
+    made = "<locals>" in cls.__qualname__
     for name, value in vars(cls).items():
-        spoken_for = name.startswith("_") and name.endswith("_")  # of Python's own, and of ``enum``
-        if not spoken_for and (is_scalar(value) or isinstance(value, _PLAIN)):
+        if name.startswith("_") and name.endswith("_"):  # Python's own, and those of ``enum``
+            continue
+        if is_scalar(value):
+            told = made
+        else:
+            held = value.values() if isinstance(value, dict) else value if isinstance(value, _MANY) else ()
+            told = any(isinstance(item, FunctionType | type) for item in held)
+        if told:
             yield fold("attribute", name, shape.text(value, name))
 
 

@@ -67,7 +67,7 @@ class Shape:
 
         """
         if is_scalar(value) or len(self._met) > _MOST or not self.holds_code(value):
-            return self._leaf(value)
+            return self._leaf(value, label)
         if isinstance(value, FunctionType | type | MethodType):
             return fold("code", *self._follow(value, label))
         if id(value) in self._met:
@@ -103,12 +103,17 @@ class Shape:
                 stack += _pieces(item)
         return False
 
-    def _leaf(self, value: object) -> str:
+    def _leaf(self, value: object, label: str = "") -> str:
         place = self._reach.ownership.relative(value) if value.__class__ is str else None
         if place is not None:
             # ``os.path.dirname(__file__)``: a checkout elsewhere is the same code.
             return fold("below the root", place)
-        digest = self._reach.digest(value)
+        if is_scalar(value):
+            digest = self._reach.digest(value)
+        else:
+            digest, met = self._reach.content(value)
+            for node in met:
+                self._edge(f"{label}.{node.name}", node)
         if digest is None:
             cls = value.__class__
             return f"{_OPAQUE}{cls.__module__.partition('.')[0]}.{cls.__qualname__}"

@@ -63,6 +63,7 @@ class Reach:
         self._flowkits: dict[tuple[int, str], tuple[bool, dict[str, Any]]] = {}
         self._usual: dict[tuple[str, int], tuple[Mapping[str, str], dict[str, Any]]] = {}
         self._holding: set[int] = set()
+        self._met: dict[int, Any] = {}
 
     def task(self, function: FunctionType) -> Node:
         """Return a grown node for a task's own function."""
@@ -80,7 +81,7 @@ class Reach:
     def code(self, subject: Any) -> Node:
         """Return a grown node for a class or function of the user's that is at hand as a value."""
         self.loaded("")
-        node = self._node(subject, subject.__qualname__)
+        node = self._own(subject)
         self.grow(node)
         return node
 
@@ -112,10 +113,21 @@ class Reach:
 
     def digest(self, value: object) -> str | None:
         """Return a value's digest, or None where it has none."""
+        return self.content(value)[0]
+
+    def content(self, value: object) -> tuple[str | None, list[Node]]:
+        """Return a value's digest, and the code of the user's in it that was met on the way, as a ``deque`` may hold."""
+        self._met = {}
         try:
-            return self._digest(value)
+            digest = self._digest(value)
         except Exception:
-            return None
+            return None, []
+        return digest, [self._own(subject) for subject in self._met.values()]
+
+    def note(self, subject: Any) -> None:
+        """Take note of a class or function that is met in a constant."""
+        if self.users(subject):
+            self._met[id(subject)] = subject
 
     def default(self, name: str, value: object) -> str:
         """Return what a plain default value adds to a function's hash; many functions have the same few."""
@@ -320,6 +332,11 @@ class Reach:
                     yield from self.targets(marked, value, (function, name))
         finally:
             self._holding.discard(id(function))
+
+    def _own(self, subject: Any) -> Node:
+        """Return the node of a class or function of the user's, by the name that it has wherever it is met."""
+        name = subject.__code__.co_qualname if isinstance(subject, FunctionType) else subject.__qualname__
+        return self._node(subject, name)
 
     def _node(self, subject: object, name: str) -> Node:
         key = (id(subject), "")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -139,8 +140,6 @@ def test_a_file_that_another_of_its_size_and_time_took_the_place_of_is_read_agai
 REGISTRIES = {
     "a registry that a decorator fills": ("class A:\n    H = {}\n    @classmethod\n    def reg(cls, f): cls.H[f.__name__] = f; return f\n@A.reg\ndef one(): return 1", "A.H['one']()"),
     "a registry of subclasses": ("class P:\n    subs = []\n    def __init_subclass__(cls): P.subs.append(cls)\nclass B(P):\n    k = 1", "P.subs[0].k"),
-    "an attribute set later": ("class A: ...\nA.k = 1", "A.k"),
-    "a table written later": ("class A:\n    TABLE = {}\nA.TABLE['n'] = 1", "A.TABLE['n']"),
     "a class out of a function": ("def make(n):\n    class A:\n        x = n\n    return A\nA = make(1)", "A.x"),
 }  # fmt: skip
 
@@ -161,6 +160,63 @@ def test_a_hint_of_a_local_name_does_not_count(flow):
     flow.run()
     flow.edit("r = 1", "r: int = 1")
     assert flow.ran() == []
+
+
+def test_code_that_leads_back_through_constants_counts(flow):
+    """Neither constant can be looked into: what they hold is met while they are digested."""
+    flow.write("""
+        from collections import deque
+        class A:
+            def near(self): return 1
+            def back(self): return len(RA)
+        class B:
+            def near(self): return RB[0].near()
+        RA = deque([B()]); RB = deque([A()])
+        @task
+        def make_b() -> B: return B()
+        @task
+        def use(make_b) -> int: return make_b.near()
+        @task
+        def beside(): return RA[0].near()
+    """)
+    assert flow.value("use") == 1
+    assert flow.ran() == []
+    flow.edit("def near(self): return 1", "def near(self): return 2")
+    assert flow.value("use") == flow.last["beside"] == 2
+    assert flow.ran() == []
+    assert flow.ran("m.py::beside") == []
+
+
+def test_what_a_class_counts_while_tasks_run_does_not_count(flow, project):
+    flow.write("""
+        class Client:
+            calls = 0
+            seen = {}
+            def get(self, k):
+                Client.calls += 1
+                Client.seen[k] = self
+                return k * 2
+        @task
+        def a() -> int: return Client().get(2)
+        @task
+        def c(): return Client()
+        @task
+        def uc(c) -> int: return c.get(3)
+    """)
+    flow.run()
+    import m
+
+    for _ in range(2):
+        assert {n.word for n in project.run(m, executor="inline").report.nodes} == {"cached"}
+
+
+def test_many_functions_that_reach_the_same_cost_little_more(flow):
+    """Each closure is another function: what they reach is gone through once."""
+    helpers = "".join(f"def h{i}(x): return h{i - 1}(x)\n" for i in range(1, 300))
+    flow.write(f"def h0(x): return x\n{helpers}@task(each={{'x': list(range(500))}})\ndef t(x):\n    def f(): return h299(x)\n    return [f]\n")
+    begun = time.process_time()
+    flow.run()
+    assert time.process_time() - begun < 20  # it took 4 s, and 90 when each was followed
 
 
 def test_a_skip_by_a_resource_is_not_kept(flow):
@@ -199,6 +255,12 @@ CARRIED = {
     "in a list": ("class A:\n    def f(self): return 1", "[A()]", "x[0].f()"),
     "in a dict": ("class A:\n    def f(self): return 1", "{'a': (A(),)}", "x['a'][0].f()"),
     "in a cycle": ("class A:\n    def f(self): return 1\ndef make():\n    a = A()\n    a.me = a\n    return a", "make()", "x.me.f()"),
+    "behind lru_cache": ("import functools\n@functools.lru_cache\ndef f(): return 1", "[f]", "x[0]()"),
+    "behind contextmanager": ("import contextlib\n@contextlib.contextmanager\ndef f(): yield 1", "[f]", "x[0]().__enter__()"),
+    "behind singledispatch": ("import functools\n@functools.singledispatch\ndef f(n): return 1", "[f]", "x[0](3)"),
+    "a table": ("import pandas\nclass A(pandas.DataFrame):\n    def f(self): return 1", "A({'a': [3]})", "x.f()"),
+    "a column": ("import pandas\nclass A(pandas.Series):\n    def f(self): return 1", "A([3])", "x.f()"),
+    "a table of polars": ("import polars\nclass A(polars.DataFrame):\n    def f(self): return 1", "A({'a': [3]})", "x.f()"),
     "with a digest of its own": ("class A:\n    def __flowkit_digest__(self): return 3\n    def f(self): return 1", "A()", "x.f()"),
 }  # fmt: skip
 
