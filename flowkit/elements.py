@@ -56,9 +56,25 @@ def parts_of(element: object, count: int) -> tuple[object, ...] | None:
         return None
     try:
         parts: tuple[object, ...] = tuple(element)  # type: ignore[arg-type]  # tried, and caught
-    except TypeError:
+    except Exception:  # also what the user's own ``__iter__`` raises
         return None
     return parts if len(parts) == count else None
+
+
+def unpacked(element: object, names: Sequence[str], task: str) -> tuple[object, ...]:
+    """Return the parts of an element for a task's arguments of these names.
+
+    Raises:
+        ValueError: It has not so many.
+    """
+    parts = parts_of(element, len(names))
+    if parts is not None:
+        return parts
+    try:
+        looks = f"{element!r:.200}"
+    except Exception:  # it is the user's
+        looks = a_kind(element)
+    raise ValueError(f"{task!r} unpacks an element into {', '.join(names)}, but it is {looks}")
 
 
 def _ordered(values: set[object] | frozenset[object]) -> list[object]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from flowkit.annotations import Accepts
-from flowkit.elements import elements_of, parts_of
+from flowkit.elements import elements_of, unpacked
 from flowkit.graph import Axis, BoundTask, Edge, Element
 from flowkit.outcomes import Failure, Skipped, Success
 from flowkit.records import record
@@ -329,14 +330,18 @@ def _wanted(accepts: Accepts, node: Node) -> bool:
 
 
 def _unpacked(item: object, element: Element, task: BoundTask) -> Sequence[object]:
-    """Return the parts of an element for several arguments."""
-    value = item.get() if type(item) is Handle else item
-    parts = parts_of(value, len(element.arguments))
-    if parts is None:
-        names = ", ".join(element.arguments)
-        problem = ValueError(f"{task.name!r} unpacks an element into {names}, but it is {value!r:.200}")
-        return [Handle(_raiser(problem)) for _ in element.arguments]
-    return parts
+    """Return the parts of an element for several arguments; whoever makes the call fetches what has to be."""
+
+    def part(place: int) -> object:
+        value = item.get() if type(item) is Handle else item
+        return unpacked(value, element.arguments, task.name)[place]
+
+    if type(item) is Handle:
+        return [Handle(partial(part, place)) for place in range(len(element.arguments))]
+    try:
+        return unpacked(item, element.arguments, task.name)
+    except ValueError as error:
+        return [Handle(_raiser(error)) for _ in element.arguments]
 
 
 def _raiser(error: Exception) -> Callable[[], object]:

@@ -497,7 +497,8 @@ class Runner:
         """Go on without the calls that did not stop in time."""
         with self._turns:
             for attempt in self._grace.over(now):
-                if self._running.get(attempt.unit) is not attempt or not self.executor.abandon(attempt):
+                stopped = attempt.ended_at is not None  # it tears down, which may take its time
+                if stopped or self._running.get(attempt.unit) is not attempt or not self.executor.abandon(attempt):
                     continue
                 del self._running[attempt.unit]
                 self.report.notes.append(f"`{attempt.node}` did not stop when told to: it was left behind, still running")

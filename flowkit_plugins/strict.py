@@ -89,14 +89,15 @@ def given(attempt: Attempt, digest: Digest) -> list[Given]:
 
 
 def changed(before: Sequence[Given], digest: Digest) -> list[str]:
-    """Return the names of the arguments that hold something else than before."""
+    """Return the names of arguments that hold something else now than before the call, or nothing that could be told."""
     from flowkit.digests import Undigestible
 
     names = []
     for name, value, content in before:
         try:
-            if digest(value) != content:
-                names.append(name)
+            same = digest(value) == content
         except Undigestible:
-            continue
+            same = False
+        if not same:
+            names.append(name)
     return names

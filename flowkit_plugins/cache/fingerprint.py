@@ -122,7 +122,7 @@ class Fingerprinter:
         self._reach = Reach(Ownership(user_roots), self.memo, digest)
         # By identity, with the function itself, so that the identity stays taken.
         self._known: dict[int, tuple[object, Fingerprint]] = {}
-        self._codes: dict[int, tuple[object, str]] = {}
+        self._codes: dict[tuple[int, int], tuple[object, str]] = {}
         self._lock = threading.RLock()
         self._reached: dict[tuple[tuple[str, int], ...], _Reached] = {}
         self._parts: dict[int, Part] = {}
@@ -157,21 +157,24 @@ class Fingerprinter:
             return plain_hash(self._reach, function) if isinstance(function, FunctionType) else None
 
     def code(self, subject: object) -> str:
-        """Return a hash over a class's or function's code and all that it reaches; ``""`` if it is not the user's.
+        """Return a hash over a class's code and all that it reaches, or what a function reaches; ``""`` if it is not the user's.
 
-        For what a task receives: it may call its methods, which its own code does not name.
+        For what a task receives: it may call its methods, which its own code does not name. What a function says itself
+        and holds is told by who asks: there may be a closure for each element, which is not kept here.
         """
         if not self._reach.users(subject):
             return ""
+        taken = (subject.__code__, subject.__globals__) if isinstance(subject, FunctionType) else (subject, None)
+        key = (id(taken[0]), id(taken[1]))
         with self._lock:
-            known = self._codes.get(id(subject))
+            known = self._codes.get(key)
             if known is None:
                 node = self._reach.code(subject)
                 # Thousands of classes and functions made by tasks reach the same.
-                key = tuple([(label, id(target)) for label, target in node.edges])
-                reached = self._reached[key] = self._reached.get(key) or self._reach_from(node, (), None)
+                ends = tuple([(label, id(target)) for label, target in node.edges])
+                reached = self._reached[ends] = self._reached.get(ends) or self._reach_from(node, (), None)
                 hashed = fold(_FORMAT, node.hash, reached.bound, reached.hex)
-                known = self._codes[id(subject)] = (subject, hashed)
+                known = self._codes[key] = (taken, hashed)
             return known[1]
 
     def note(self, subject: object) -> str:

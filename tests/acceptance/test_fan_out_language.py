@@ -1031,3 +1031,16 @@ def test_a_provided_name_means_its_task_for_deselect(flow):
     """)
     assert set(f.words(deselect=["m.py::train", "m.py::p[1]"])) == {"a[2]"}
     assert set(f.words(deselect=["q"])) == {"split"}
+
+
+@pytest.mark.parametrize("how", ["def __iter__(self): raise RuntimeError('no')", "def __repr__(self): raise RuntimeError('no')"])
+def test_an_element_that_raises_when_it_is_unpacked_fails_its_node_alone(flow, how):
+    f = flow(f"""
+        class Odd:
+            {how}
+        @task
+        def pairs(): return [Odd(), (1, 2)]
+        @task(each={{"x,y": "pairs"}})
+        def both(x, y): return x + y
+    """)
+    assert f.words() == {"pairs": "ran", "both[0]": "error", "both[1]": "ran"}

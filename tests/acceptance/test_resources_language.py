@@ -670,3 +670,25 @@ def test_a_task_that_returns_its_resource_is_warned_of(flow):
     """)
     (note,) = [n for n in f.run().report.notes if "torn down" in n]
     assert "`leaks` returns the resource `db`" in note
+
+
+def test_a_teardown_may_take_longer_than_a_call_has_to_stop(flow):
+    """Of a task that was stopped in time: attempts follow each other, and what is shared goes last."""
+    f = flow(SEEN + """
+    import time
+    @resource
+    def pool(): yield 1; note("pool down")
+    @resource(scope="task")
+    def conn(pool):
+        note("up")
+        yield 1
+        for _ in range(130): time.sleep(0.01)
+        note("down")
+    @task(timeout=0.05, retries=1)
+    def t(conn):
+        while True: time.sleep(0.005)
+    """)
+    run = f.run(executor="threads")
+    assert seen(run) == ["up", "down", "up", "down", "pool down"]
+    assert run.outcomes["t"].kind == "timeout"
+    assert run.report.notes == []

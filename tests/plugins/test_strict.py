@@ -113,3 +113,16 @@ def test_on_the_command_line_the_failure_names_task_and_argument(project):
     assert done.exit_code == 1
     assert "`tidy` changed what it was given as `rows`: let it change a copy" in done.out
     assert project.flowkit("run", "m.py").exit_code == 0
+
+
+def test_an_argument_that_has_no_content_any_more_was_changed(project):
+    project.write("m.py", """
+        import threading
+        from flowkit import task
+        @task
+        def rows(): return [1]
+        @task
+        def spoils(rows): rows.append(threading.Lock())
+    """)
+    run = project.run("m.py", strict=True)
+    assert "changed what it was given as `rows`" in str(run.outcomes["spoils"].error)

@@ -73,21 +73,32 @@ def plain_hash(reach: Reach, function: FunctionType) -> str | None:
     return body
 
 
+def grow_called(reach: Reach, node: Node, function: FunctionType) -> None:
+    """Fill in the node of what a function's code takes from its module, and says nothing else of it."""
+    growth = Growth()
+    _add_loaded(reach, growth, function)
+    growth.settle(node, "helper", "called")
+
+
 def add_code(reach: Reach, growth: Growth, function: FunctionType) -> None:
     """Follow what a function's code loads and imports, its closure, and what it wraps."""
     code = function.__code__
-    names = function.__globals__
-    chains, statements = loaded(code, names)
-    for chain in sorted(chains) if len(chains) > 1 else chains:
-        reach.add_name(growth, chain, names, code.co_filename)
-    for statement in statements:
-        _add_import(reach, growth, statement, function)
+    _add_loaded(reach, growth, function)
     if code.co_freevars:
         for name, value in closure(function).items():
             reach.add_value(growth, name, value, (function, name))
     wrapped = function.__dict__.get("__wrapped__")
     if wrapped is not None:
         reach.add_value(growth, "__wrapped__", wrapped, (function, "__wrapped__"))
+
+
+def _add_loaded(reach: Reach, growth: Growth, function: FunctionType) -> None:
+    code, names = function.__code__, function.__globals__
+    chains, statements = loaded(code, names)
+    for chain in sorted(chains) if len(chains) > 1 else chains:
+        reach.add_name(growth, chain, names, code.co_filename)
+    for statement in statements:
+        _add_import(reach, growth, statement, function)
 
 
 def _signature(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowkit_plugins.cache.code.classes import grow_class, grow_module, grow_unloaded
 from flowkit_plugins.cache.code.constants import Shape, attribute, held
-from flowkit_plugins.cache.code.functions import grow_function
+from flowkit_plugins.cache.code.functions import grow_called, grow_function
 from flowkit_plugins.cache.code.modules import Unloaded, from_package, holds, locate, parted
 from flowkit_plugins.cache.code.nodes import Constant, Growth, Node
 from flowkit_plugins.cache.code.ownership import of_flowkit
@@ -79,10 +79,14 @@ class Reach:
         return isinstance(subject, type) and self.ownership.class_(subject)
 
     def code(self, subject: Any) -> Node:
-        """Return a grown node for a class or function of the user's that is at hand as a value."""
+        """Return a grown node for a class of the user's that is at hand as a value; of a function, for what it calls."""
         self.loaded("")
-        node = self._own(subject)
-        self.grow(node)
+        if isinstance(subject, FunctionType):
+            node = Node("called", None)
+            grow_called(self, node, subject)
+        else:
+            node = self._own(subject)
+            self.grow(node)
         return node
 
     def around(self, name: str, value: object) -> Node:

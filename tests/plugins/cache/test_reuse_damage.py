@@ -57,6 +57,25 @@ def line(said, node):
     return [each for each in said.splitlines() if f"::{node} " in each][-1]
 
 
+@pytest.mark.parametrize("executor", ["threads", "inline"])
+def test_a_damaged_list_whose_elements_are_unpacked_is_computed_again(flow, executor):
+    flow.write("""
+        @task
+        def pairs(): return [("a" * 200, "b" * 200), ("c", "d")]
+
+        @task(each={"x,y": "pairs"})
+        def both(x, y): return x + y
+    """)
+    flow.run()
+    with database(flow) as db:
+        db.execute("UPDATE Cache SET value = x'00112233' WHERE length(value) > 320")
+    flow.edit("return x + y", "return y + x")
+    done = flow.project.flowkit("run", "m.py", "-v", "--executor", executor)
+    assert done.exit_code == 0, done.out + done.err
+    assert "blob unreadable" in line(done.out, "pairs")
+    assert flow.value("both[1]") == "dc"
+
+
 def test_a_planted_pickle_is_never_read(kept):
     class Evil:
         def __reduce__(self):
