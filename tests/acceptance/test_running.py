@@ -13,6 +13,9 @@ import pytest
 import flowkit
 from flowkit.reports import RunReport
 
+#: For functions of this file: the root of their project is the checkout.
+NOTHING_KEPT = ["no:cache", "no:history"]
+
 FLOW = """
     @task
     def raw(n: int = 1): return [n]
@@ -198,7 +201,7 @@ def test_tasks_defined_in_a_test_or_notebook_can_be_run(project):
     def raw(n: int = 2):
         return n
 
-    assert flowkit.run(raw, executor="inline", params={"n": 3})["raw"] == 3
+    assert flowkit.run(raw, executor="inline", p=NOTHING_KEPT, params={"n": 3})["raw"] == 3
 
 
 @pytest.mark.parametrize("target", [None, 5, "", len, object()])
@@ -732,7 +735,7 @@ def test_tasks_defined_in_a_function_see_each_other_if_all_are_named(project):
     def clean(raw):
         return raw + 1
 
-    assert flowkit.run(raw, clean, executor="inline")["clean"] == 3
+    assert flowkit.run(raw, clean, executor="inline", p=NOTHING_KEPT)["clean"] == 3
 
 
 MIXED = """
