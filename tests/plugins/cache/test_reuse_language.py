@@ -615,7 +615,7 @@ def test_a_valid_that_raises_is_a_miss(flow):
         ("lambda lis: True", "Did you mean 'list'?"),
         ("lambda tmp_path: True", "'tmp_path', which is no argument"),
         ("check", "is async"),
-        ("bool", "does not say what it takes"),
+        ("max", "does not say what it takes"),
     ],
 )
 def test_a_key_or_valid_that_cannot_be_called_is_an_error_before_anything_runs(flow, option, function, told):
