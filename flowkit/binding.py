@@ -11,7 +11,7 @@ from flowkit.annotations import MISSING, NOTHING, Wants, cannot_fit, evaluated, 
 from flowkit.annotations import text as shown
 from flowkit.collector import is_resource
 from flowkit.declarations import Argument, Declaration
-from flowkit.elements import NotAList, checked, parts_of
+from flowkit.elements import NotAList, checked, looks, parts_of
 from flowkit.errors import (
     CycleError,
     DeclarationError,
@@ -286,7 +286,7 @@ def check_literal(source: object, names: Sequence[str], where: str) -> None:
         OptionError: It is neither.
     """
     try:
-        items = checked(source, f"{source!r:.80}")
+        items = checked(source, looks(source))
     except NotAList as error:
         raise OptionError(
             f"{where}: each: {error}", remedy="Name a task or a parameter, or write a list or a dict."
@@ -296,7 +296,7 @@ def check_literal(source: object, names: Sequence[str], where: str) -> None:
     for item in items.values() if isinstance(items, Mapping) else items:
         if not isinstance(item, Iterator) and parts_of(item, len(names)) is None:
             raise OptionError(
-                f"{where}: each unpacks an element into {', '.join(names)}, but it is {item!r:.80}",
+                f"{where}: each unpacks an element into {', '.join(names)}, but it is {looks(item)}",
                 remedy="Write as many parts in each element.",
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 from pathlib import PurePath
+from typing import Any
 
 from flowkit.digests import Undigestible, digest
 from flowkit.errors import a_kind
@@ -32,7 +33,7 @@ def elements_of(value: object, what: str) -> tuple[Sequence[object], list[str]]:
         return list(value.values()), unique([element_id(key, i) for i, key in enumerate(value)])
     if isinstance(value, Collected):
         return value, unique(list(value.ids))
-    items: Sequence[object] = _ordered(value) if isinstance(value, (set, frozenset)) else checked(value, what)  # type: ignore[assignment]  # what is left
+    items: Any = _ordered(value) if isinstance(value, (set, frozenset)) else checked(value, what)
     return items, unique([element_id(item, i) for i, item in enumerate(items)])
 
 
@@ -50,12 +51,12 @@ def checked(value: object, what: str) -> Collection[object]:
 _LISTS = (Sequence, Mapping, set, frozenset, Collected)
 
 
-def parts_of(element: object, count: int) -> tuple[object, ...] | None:
+def parts_of(element: Any, count: int) -> tuple[object, ...] | None:
     """Return the parts of an element for ``count`` arguments; None if it has not so many."""
     if isinstance(element, (str, bytes)):
         return None
     try:
-        parts: tuple[object, ...] = tuple(element)  # type: ignore[arg-type]  # tried, and caught
+        parts: tuple[object, ...] = tuple(element)
     except Exception:  # also what the user's own ``__iter__`` raises
         return None
     return parts if len(parts) == count else None
@@ -70,11 +71,15 @@ def unpacked(element: object, names: Sequence[str], task: str) -> tuple[object, 
     parts = parts_of(element, len(names))
     if parts is not None:
         return parts
+    raise ValueError(f"{task!r} unpacks an element into {', '.join(names)}, but it is {looks(element)}")
+
+
+def looks(value: object) -> str:
+    """Return how a value looks in an error, at most 200 characters; its kind where its own ``repr`` raises."""
     try:
-        looks = f"{element!r:.200}"
-    except Exception:  # it is the user's
-        looks = a_kind(element)
-    raise ValueError(f"{task!r} unpacks an element into {', '.join(names)}, but it is {looks}")
+        return f"{value!r:.200}"
+    except Exception:
+        return a_kind(value)
 
 
 def _ordered(values: set[object] | frozenset[object]) -> list[object]:

@@ -351,7 +351,7 @@ def _raiser(error: Exception) -> Callable[[], object]:
     return fail
 
 
-def part_of(value: object, name: str, task: BoundTask) -> object:
+def part_of(value: Any, name: str, task: BoundTask) -> object:
     """Return the value that a task provides under a name, lazily where the whole is not at hand.
 
     Raises:
@@ -364,7 +364,7 @@ def part_of(value: object, name: str, task: BoundTask) -> object:
     try:
         if isinstance(value, (tuple, list)):  # a list stands in for a tuple: it was written as JSON
             return value[task.provides.index(name)]
-        return value[name]  # type: ignore[index]  # tried, and caught
+        return value[name]
     except (LookupError, TypeError) as error:
         raise TypeError(f"what stands in for `{task.name}` holds no {name!r}") from error
 

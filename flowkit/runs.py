@@ -25,8 +25,8 @@ from flowkit.scheduler.expansion import Coords, TaskState, node_id, project
 from flowkit.selection import Selection
 from flowkit.values import Collected, Handle, ValueMissing
 
-#: Tasks that the text of a run's outcomes names.
-MOST = 20
+#: So many tasks the text of a run's outcomes names.
+TOLD = 20
 
 
 class Run:
@@ -160,7 +160,7 @@ class _Outcomes(Mapping[str, Any]):
             return _Forgotten(error, *facts)
 
     def __repr__(self) -> str:
-        told = [f"{name}: {self._told(name)}" for name in islice(self, MOST)]
+        told = [f"{name}: {self._told(name)}" for name in islice(self, TOLD)]
         more = len(self) - len(told)
         return f"<outcomes {', '.join(told)}{f', … {more} more' if more else ''}>"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from flowkit.errors import OptionError, did_you_mean, listing
 from flowkit.graph import BoundTask
@@ -50,8 +51,8 @@ def misfits(task: BoundTask) -> Iterator[OptionError]:
             )
 
 
-def _is_async(function: Callable[..., object]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - a class's own
+def _is_async(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(function.__call__)
 
 
 def arguments(option: str, function: Callable[..., object], inputs: Inputs, *, load: bool) -> dict[str, object]:

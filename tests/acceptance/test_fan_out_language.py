@@ -1044,3 +1044,13 @@ def test_an_element_that_raises_when_it_is_unpacked_fails_its_node_alone(flow, h
         def both(x, y): return x + y
     """)
     assert f.words() == {"pairs": "ran", "both[0]": "error", "both[1]": "ran"}
+
+
+def test_a_literal_element_whose_text_raises_is_refused_like_any(flow):
+    text = flow("""
+        class Odd:
+            def __repr__(self): raise RuntimeError("no")
+        @task(each={"x,y": [Odd()]})
+        def both(x, y): return x
+    """).refusal()
+    assert "each unpacks an element into x, y, but it is an Odd" in text

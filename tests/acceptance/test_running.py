@@ -291,7 +291,12 @@ def test_the_outcome_of_a_task_whose_value_was_not_kept_says_so_when_it_is_asked
     assert outcome.attempts == 1
     assert "not kept" in repr(outcome)
     with pytest.raises(LookupError, match="was not kept: name it as a target"):
-        outcome.value  # noqa: B018  # that is what is tested
+        _ = outcome.value
+
+
+def test_the_text_of_outcomes_names_twenty_tasks(flow):
+    run = flow("".join(f"\n@task\ndef t{i}(): return {i}\n" for i in range(25))).run()
+    assert repr(run.outcomes).endswith(", t19: ran, … 5 more>")
 
 
 def test_a_stored_value_that_is_gone_by_now_is_a_lookup_error(flow, project):
