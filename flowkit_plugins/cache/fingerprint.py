@@ -170,9 +170,7 @@ class Fingerprinter:
             known = self._codes.get(key)
             if known is None:
                 node = self._reach.code(subject)
-                # Thousands of classes and functions made by tasks reach the same.
-                ends = tuple([(label, id(target)) for label, target in node.edges])
-                reached = self._reached[ends] = self._reached.get(ends) or self._reach_from(node, (), None)
+                reached = self._reached_by(node)
                 hashed = fold(_FORMAT, node.hash, reached.bound, reached.hex)
                 known = self._codes[key] = (taken, hashed)
             return known[1]
@@ -207,12 +205,17 @@ class Fingerprinter:
         if wrappers or stop:
             reached = self._reach_from(root, wrappers, stop)
         else:
-            # Thousands of tasks that use the same few names reach the same.
-            key = tuple([(label, id(node)) for label, node in root.edges])
-            known = self._reached.get(key)
-            reached = self._reached[key] = known or self._reach_from(root, (), None)
+            reached = self._reached_by(root)
         hashed = fold(_FORMAT, root.hash, reached.bound, reached.hex)
         return Fingerprint(hashed, {BODY: self._part(root, reached.bound), **reached.parts})
+
+    def _reached_by(self, node: Node) -> _Reached:
+        """Return what a node reaches: thousands of tasks, or of what they make, use the same few names."""
+        key = tuple([(label, id(target)) for label, target in node.edges])
+        known = self._reached.get(key)
+        if known is None:
+            known = self._reached[key] = self._reach_from(node, (), None)
+        return known
 
     def _reach_from(
         self, root: Node, wrappers: Sequence[object], stop: Callable[[object], bool] | None
