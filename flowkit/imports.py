@@ -159,19 +159,49 @@ class Importer:
         self._root = root
         self._on_import = on_import
         self._executed: dict[str, ModuleType] = {}
+        self._folders: dict[str, None] = {}
         _open.append(self)
 
     def close(self) -> None:
         """Give the user's program back what bore the names of flows; to be called when nothing runs any more."""
-        self._executed.clear()
         if self in _open:
             _open.remove(self)
+            self._keep()
         if not _open:
             for name, module in _displaced.items():
                 for other in [n for n in sys.modules if n.startswith(name + ".") and _is_ours(n)]:
                     del sys.modules[other]
                 sys.modules[name] = module
             _displaced.clear()
+
+    def _keep(self) -> None:
+        """Keep what tasks imported of the flows' folders: the classes of their results are found there by name."""
+        inside = tuple(folder + os.sep for folder in self._folders)
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None) or ""
+            if name not in self._executed and file.startswith(inside) and not _is_library(file):
+                self._executed[name] = module
+
+    @contextmanager
+    def as_it_was(self) -> Iterator[None]:
+        """Have names mean what they meant to the flows, for a result that is read after the session ended.
+
+        By then the names may be the user's program's, or another run's; and no folder is on the path.
+        """
+        before = {name: sys.modules.get(name) for name in self._executed}
+        sys.modules.update(self._executed)
+        with ExitStack() as stack:
+            for folder in self._folders:
+                stack.enter_context(importable(folder))
+            stack.enter_context(one_meaning())
+            try:
+                yield
+            finally:
+                for name, module in before.items():
+                    if module is not None:
+                        sys.modules[name] = module
+                    else:
+                        sys.modules.pop(name, None)
 
     def load(self, file: Path) -> ModuleType:
         """Import a file and return its module; whatever it raises is the caller's to explain.
@@ -181,6 +211,7 @@ class Importer:
         """
         top, name = top_of_package(file)
         folder = str(top)
+        self._folders[folder] = None
         _watch(folder)
         importlib.invalidate_caches()
         _forget(folder)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
 
@@ -36,8 +37,15 @@ class Run:
         report: Everything that happened, as facts.
     """
 
-    def __init__(self, runner: Runner, report: RunReport, targets: frozenset[BoundTask]) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        report: RunReport,
+        targets: frozenset[BoundTask],
+        modules_at_hand: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         self._runner = runner
+        self._modules_at_hand = modules_at_hand
         self._targets = targets
         self.report = report
 
@@ -126,10 +134,12 @@ class Run:
                 f"the value of `{node.id}` was not kept: name it as a target, as in flowkit.run('flow.py::{node.id}')"
             )
         value = gatherer.value(node)
-        try:
-            value = value.get() if type(value) is Handle else value
-        except ValueMissing as error:
-            raise LookupError(f"the value of `{node.id}` cannot be had any more: {error.reason}") from error
+        if type(value) is Handle:
+            try:
+                with self._modules_at_hand():
+                    value = value.get()
+            except ValueMissing as error:
+                raise LookupError(f"the value of `{node.id}` cannot be had any more: {error.reason}") from error
         return value if part is None else part_of(value, part, node.task)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from operator import attrgetter
 from pathlib import Path
@@ -187,7 +188,7 @@ class Session:
 
     def forget(self) -> None:
         """Let go of what was collected: nobody will ask for it any more."""
-        self.graph = None
+        self.graph = self._importer = None
         self.parameters, self._resolvers, self._flows = {}, [], []
 
     # From targets to a graph
@@ -487,7 +488,14 @@ class Session:
                 report = runner.execute()
             check_exact(selection, runner.machine, well=not selection.elements or not any(n.bad for n in report.nodes))
             self.plugins.all("flowkit_run_ended", report=report)
-        return Run(runner, report, targets)
+        return Run(runner, report, targets, self._as_it_was)
+
+    @contextmanager
+    def _as_it_was(self) -> Iterator[None]:
+        """Have the flows' modules at hand, also after the session was closed."""
+        assert self._importer is not None  # a run is of what was collected
+        with _loading, self._importer.as_it_was():
+            yield
 
     def _executor(self) -> Executor:
         name, slots = self.executor_name, self.slots

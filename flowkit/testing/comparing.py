@@ -22,11 +22,12 @@ def digests(run: Run) -> dict[str, str]:
 
     A value that has no content (a lock, an open file) is told by its class.
     """
-    return {
-        report.node: _told(run, report.unit, report.word)
-        for report in run.report.nodes
-        if report.task.given is None
-    }
+    with run._modules_at_hand():  # the test's own may bear their names
+        return {
+            report.node: _told(run, report.unit, report.word)
+            for report in run.report.nodes
+            if report.task.given is None
+        }
 
 
 def _told(run: Run, node: Node, word: str) -> str:

@@ -97,6 +97,44 @@ def test_a_helper_that_the_program_imported_is_back_after_a_run_of_another_folde
     assert sys.modules.pop("helper_kept") is helper_kept
 
 
+MAKES_AN_ODD = """
+from flowkit import task
+class Odd:
+    where = {!r}
+@task
+def a(): return Odd()
+"""
+
+
+def test_results_are_of_their_own_flows_classes_whatever_bears_the_modules_name_by_then(project, monkeypatch):
+    project.write("odd_flow.py", "x = 1\n")
+    files = [project.write(f"{folder}/odd_flow.py", MAKES_AN_ODD.format(folder)) for folder in ("one", "two")]
+    monkeypatch.syspath_prepend(str(project.root))
+    import odd_flow
+
+    for _ in range(2):  # the second time they are reused
+        runs = [flowkit.run(str(file)) for file in files]
+        assert [run["a"].where for run in runs] == ["one", "two"]
+        assert [run.outcomes["a"].value.where for run in runs] == ["one", "two"]
+        assert sys.modules["odd_flow"] is odd_flow
+    sys.modules.pop("odd_flow")
+
+
+def test_a_result_is_read_though_only_its_task_imported_its_class_in_another_process(flow, project):
+    project.write("sub/odd_helper.py", "class Odd:\n    x = 7\n")
+    f = flow("""
+        @task
+        def a():
+            import odd_helper
+            return odd_helper.Odd()
+    """, "sub/m.py")
+    path = list(sys.path)
+    for _ in range(2):
+        assert f.value("a").x == 7
+        sys.modules.pop("odd_helper")  # as in a process where no task imports it
+    assert sys.path == path
+
+
 def test_a_task_whose_module_was_run_anew_says_so(project, monkeypatch):
     file = project.write("module_gone.py", VERSIONS.format(1))
     monkeypatch.syspath_prepend(str(project.root))

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -41,6 +42,13 @@ def test_a_planted_bug_is_found(name):
         settings(QUIET, max_examples=30, phases=[Phase.generate])(properties.PROPERTIES[name](planted(name)))()
     assert str(caught.value).startswith(f"{name}: ")
     assert "--flowkit-replay" in str(caught.value)
+
+
+def test_a_flow_of_the_name_of_a_module_that_the_test_imported_is_looked_at_as_any(monkeypatch):
+    monkeypatch.setitem(sys.modules, "flow", ModuleType("flow"))
+    test_a_planted_bug_is_found("roundtrip")
+    subject = planted("roundtrip")
+    assert "no content" not in subject.run(Case({})).digests.values()
 
 
 @pytest.mark.parametrize("name", sorted(properties.PROPERTIES))
