@@ -38,7 +38,7 @@ class Executor(Protocol):
         """Have an attempt run. Called under the run's lock; returns at once."""
 
     def wait(self, timeout: float | None) -> None:
-        """Return when something was reported, when :meth:`wake` was called, or after ``timeout`` seconds.
+        """Return when something was reported, when :meth:`wake` was called, or after ``timeout`` seconds at the latest.
 
         Called by the thread that drives the run, again and again until the run is over. An
         executor that has no thread of its own runs attempts here.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowkit.errors import Cancelled, FlowkitError
 from flowkit.executors.starting import start
+from flowkit.executors.wakes import taken
 from flowkit.grace import GRACE
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Awaited:
 
     def answer(self) -> tuple[Any, BaseException | None] | None:
         """Wait for its end, and return its result or what it raised."""
-        return self._answers.get()
+        return taken(self._answers)
 
     def cancel(self) -> None:
         """Tell it to stop."""

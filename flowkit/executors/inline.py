@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from queue import Empty, SimpleQueue
 
 from flowkit.executors import Call, Done
 from flowkit.executors.interrupts import Interrupt
+from flowkit.executors.wakes import Wakes
 from flowkit.reports import Attempt
 
 
@@ -22,7 +22,7 @@ class InlineExecutor:
 
     def __init__(self) -> None:
         self._queue: deque[Attempt] = deque()
-        self._wakes: SimpleQueue[None] = SimpleQueue()
+        self._wakes = Wakes()
         self._interrupt = Interrupt()
         self._call: Call | None = None
         self._done: Done | None = None
@@ -42,10 +42,7 @@ class InlineExecutor:
         assert call is not None  # started before anything is submitted
         assert done is not None  # likewise
         if not self._queue:
-            try:
-                self._wakes.get(timeout=timeout)
-            except Empty:
-                pass
+            self._wakes.wait(timeout)
             return
         attempt: Attempt | None = self._queue.popleft()
         while attempt is not None:
@@ -58,7 +55,7 @@ class InlineExecutor:
 
     def wake(self) -> None:
         """See :class:`Executor`."""
-        self._wakes.put(None)
+        self._wakes.wake()
 
     def cancel(self, attempt: Attempt) -> None:
         """Interrupt the attempt if it is the one that runs."""

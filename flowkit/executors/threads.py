@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from flowkit.errors import FlowkitError
 from flowkit.executors import Call, Done
 from flowkit.executors.interrupts import Interrupt
 from flowkit.executors.starting import start
+from flowkit.executors.wakes import Wakes
 from flowkit.reports import Attempt
 
 
@@ -62,7 +63,7 @@ class ThreadExecutor:
         self.idle = 0
         self.counting = threading.Lock()
         self._threads: list[_Thread] = []
-        self._wakes: SimpleQueue[None] = SimpleQueue()
+        self._wakes = Wakes()
         self._count = 0
 
     def start(self, call: Call, done: Done) -> None:
@@ -92,14 +93,11 @@ class ThreadExecutor:
 
     def wait(self, timeout: float | None) -> None:
         """See :class:`Executor`."""
-        try:
-            self._wakes.get(timeout=timeout)
-        except Empty:
-            pass
+        self._wakes.wait(timeout)
 
     def wake(self) -> None:
         """See :class:`Executor`."""
-        self._wakes.put(None)
+        self._wakes.wake()
 
     def cancel(self, attempt: Attempt) -> None:
         """Interrupt the thread that runs the attempt."""

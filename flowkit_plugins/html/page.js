@@ -197,4 +197,4 @@ main.replaceChildren(...[
   header((word) => table.choose(word)), failuresSection(table.choose), graphSection(choose), timelineSection(open),
   nodes.length ? table.section : null, outputSection(),
 ].filter(Boolean));
-document.documentElement.dataset.drawn = String(nodes.length);
+requestAnimationFrame(() => { document.documentElement.dataset.drawn = String(nodes.length); });  // rows came with this frame

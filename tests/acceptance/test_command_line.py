@@ -590,6 +590,31 @@ def test_a_first_signal_cancels_tears_down_records_and_is_2(flow, project, execu
     assert "not run" in out.splitlines()[-1], out
 
 
+@pytest.mark.parametrize(
+    ("executor", "head", "body"),
+    [
+        ("threads", "def a():", "[time.sleep(0.005) for _ in range(2000)]"),
+        ("threads", "async def a():", "await asyncio.sleep(10)"),
+        ("inline", "async def a():", "await asyncio.sleep(10)"),
+    ],
+)
+def test_a_signal_that_does_not_end_the_main_threads_sleep_is_heeded_all_the_same(flow, project, executor, head, body):
+    flow(f"""
+        import asyncio, signal, threading, time
+        @task
+        {head}
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)  # Python notes it; whoever sleeps sleeps on
+            {body}
+        @task
+        def b(a): Path("after").touch()
+    """)
+    began = time.monotonic()
+    ended = project.flowkit("run", "m.py", "-n", "1", "--executor", executor)
+    assert time.monotonic() - began < 8
+    assert (ended.exit_code, (project.root / "after").exists()) == (2, False)
+    assert "2 not run" in ended.out.splitlines()[-1]
+
+
 @pytest.mark.parametrize("executor", ["threads", "inline"])
 @pytest.mark.parametrize("deaf", [False, True])
 def test_ctrl_c_cancels_a_coroutine_and_waits_for_it_for_a_second_at_most(flow, project, executor, deaf):

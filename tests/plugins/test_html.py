@@ -220,13 +220,15 @@ MANY = """
     def c(b: Collected[int]): return len(b)
 """
 
-#: Stands at the end of a page: does what a reader would, and writes down what there is.
+#: Does what a reader would once the page is drawn (a busy machine takes its time), and writes down what there is.
 PROBE = """
 <script>
 const errors = [];
 addEventListener("error", (e) => errors.push(String(e.message)));
 addEventListener("securitypolicyviolation", (e) => errors.push("policy: " + e.violatedDirective));
-setTimeout(() => {
+setTimeout(function look() {
+  const page = document.querySelector("iframe")?.contentDocument || document;
+  if (!page.documentElement?.dataset.drawn) { setTimeout(look, 50); return; }
   let seen;
   try { seen = (() => { %s })(); } catch (e) { seen = { thrown: String(e) }; }
   document.body.replaceChildren();
@@ -242,7 +244,7 @@ def looked_at(page: Path, code: str, *flags: str, width: int = 1280) -> dict:
     text = page.read_text(encoding="utf-8").replace("<body>", "<body>" + PROBE % code, 1)
     copy.write_text(text, encoding="utf-8")
     command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000", "--dump-dom",
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=60000", "--dump-dom",
         f"--user-data-dir={page.parent / f'browser{width}'}", f"--window-size={width},900", *flags, copy.as_uri(),
     ]  # fmt: skip
     dumped = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
@@ -255,7 +257,9 @@ def looked_at(page: Path, code: str, *flags: str, width: int = 1280) -> dict:
 
     Seen().feed(dumped.stdout)
     assert Seen.found, dumped.stderr
-    return json.loads(Seen.found)
+    seen = json.loads(Seen.found)
+    assert "thrown" not in seen, seen
+    return seen
 
 
 @browser

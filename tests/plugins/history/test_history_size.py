@@ -55,6 +55,7 @@ def project_with(folder, runs, nodes):
     project.write("m.py", "from flowkit import task\n@task\ndef t0(): return 1\n")
     project.write("flowkit.toml")
     generate(project.root / ".flowkit" / "history.db", runs, nodes)
+    assert project.flowkit("run", "m.py").exit_code == 0  # --resume needs one with a cache
     return project
 
 
