@@ -26,6 +26,13 @@ class Continuation(Protocol):
         """Whether that run is continued: this one, or one that it continued itself."""
 
 
+class FailedBefore(Protocol):
+    """What failed the last time, where that is to be run again (``--lf``)."""
+
+    def covers(self, node: str) -> bool:
+        """Whether a node (full id) is called whatever is stored."""
+
+
 class Results(Protocol):
     """What is stored of results, by the key that their nodes are reported with."""
 

@@ -28,7 +28,7 @@ class Ahead(Reuse):
         self, nodes: Sequence[Node], inputs: Callable[[Node], Inputs]
     ) -> Mapping[Node, KnownNode] | None:
         """Say which nodes are known, by what was read when the run began."""
-        if self._refresh is not None or self._continued.active:
+        if self._refresh is not None or self._failed is not None or self._continued.active:
             return None
         found: dict[Node, KnownNode] = {}
         digests: dict[BoundTask, str] = {}

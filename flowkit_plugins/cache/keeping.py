@@ -14,6 +14,7 @@ from flowkit.graph import BoundTask
 from flowkit.hookspecs import Kept, hookimpl
 from flowkit.reports import SET_UP, Attempt, RunInfo
 from flowkit.scheduler import Node
+from flowkit.services import FailedBefore
 from flowkit.values import Handle, ValueMissing
 from flowkit_plugins.cache import files as files_
 from flowkit_plugins.cache.continued import Continued
@@ -54,6 +55,8 @@ class Keeping:
     ) -> None:
         self._storage = storage
         self._continued = Continued(storage, services)
+        self._services = services
+        self._failed: FailedBefore | None = None
         self._root = root
         self._clock = clock
         self._refresh = refresh

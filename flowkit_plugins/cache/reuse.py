@@ -14,6 +14,7 @@ from flowkit.hookspecs import Later, Stale, hookimpl
 from flowkit.inputs import Inputs
 from flowkit.reports import RunInfo, RunReport
 from flowkit.scheduler import Node
+from flowkit.services import FailedBefore
 from flowkit.values import Handle, ValueMissing
 from flowkit_plugins.cache import files as files_
 from flowkit_plugins.cache.asking import VALUE, Uncertain, Unloaded, arguments, asks_for_value
@@ -59,6 +60,7 @@ class Reuse(Keeping):
         self._run = run
         note_flow_in_task()
         self._begun = run.started.timestamp()
+        self._failed = self._services.get(FailedBefore)
         self._storage.begin(run)
         self._continued.begin(run.id)
         self._memory = FileMemory(facts=self._storage.file_facts())
@@ -77,7 +79,13 @@ class Reuse(Keeping):
         self._rights.close()  # not before: what is not on disk is not there for others
         report.notes.extend([*self._notes, *self._storage.warnings])
 
-    def _again(self, task: BoundTask) -> bool:
+    def _again(self, node: Node) -> str:
+        """Return why a node is called whatever is stored: ``--lf`` or ``--refresh`` means it. Else nothing."""
+        if self._failed is not None and self._failed.covers(node.full_id):
+            return "failed the last time"
+        return "refreshed" if self._refreshes(node.task) else ""
+
+    def _refreshes(self, task: BoundTask) -> bool:
         """Whether ``--refresh`` means it: it is named; or nothing is, and it is a target or comes from elsewhere."""
         if self._refresh is None or self._refresh:
             return self._refresh is not None and not self._refresh.isdisjoint((task.name, *task.provides))
@@ -97,7 +105,8 @@ class Reuse(Keeping):
             return self._only_continued(node, inputs, plan)
         try:
             key, counted = self.keys.key(node, inputs, plan)
-            if not self._again(task) or key in self._made:  # an equal element may have been refreshed before
+            again = self._again(node)
+            if not again or key in self._made:  # an equal element may have been refreshed before
                 return self._decide(node, inputs, plan, key, counted)
         except Unloaded as error:
             return Later(not_before=0.0, reason=str(error))  # a plan never asks again
@@ -107,13 +116,14 @@ class Reuse(Keeping):
         if waits is not None:
             return waits
         self._keys[node] = (key, counted)
-        return Stale(reason="refreshed")
+        return Stale(reason=again)
 
     @hookimpl
     def flowkit_node_must_run(self, node: Node) -> str | None:
         """Say why a node is called whatever its inputs are."""
-        if self._again(node.task):
-            return "refreshed"
+        again = self._again(node)
+        if again:
+            return again
         return None if self._continued.active else self.keys.plan(node.task).never or None
 
     def _decide(
@@ -179,15 +189,16 @@ class Reuse(Keeping):
 
     def _only_continued(self, node: Node, inputs: Inputs, plan: TaskPlan) -> KnownNode | Stale:
         """Look a node up that is never reused, except by a run that continues the one it ended well in."""
-        continued, task = self._continued, node.task
+        continued = self._continued
         if plan.unsure or not continued.stores:
             return Stale(reason=plan.never)
         try:
             private = continued.note(node, *self.keys.key(node, inputs, plan))
         except Uncertain:
             return Stale(reason=plan.never)
-        if self._again(task):
-            return Stale(reason="refreshed")
+        again = self._again(node)
+        if again:
+            return Stale(reason=again)
         trace = continued.lookup(node, private)
         if trace is None:
             return Stale(reason=continued.why(node, plan.never))

@@ -184,8 +184,9 @@ class _Session:
         flags = self._session.flags
         if not flags.get("lf") and not flags.get("ff"):
             return None
+        from flowkit.services import FailedBefore
         from flowkit_plugins.history.reading import HistoryError
-        from flowkit_plugins.history.selecting import failed_first, failures, only_failed
+        from flowkit_plugins.history.selecting import Failed, failed_first, failures, only_failed
 
         try:
             failed = failures(graph, self._history)
@@ -197,6 +198,8 @@ class _Session:
         if flag == "--ff":
             failed_first(graph, failed)
         chosen = only_failed(graph, selection, failed) if flag == "--lf" else None
+        if chosen is not None:
+            self._session.services[FailedBefore] = Failed(failed)
         if chosen is not None or (flag == "--ff" and failed):
             count = sum(len(nodes) for nodes in failed.values())
             self._told.append(f"{flag}: {count} failed the last time")

@@ -29,6 +29,17 @@ def failures(graph: Graph, history: History) -> dict[BoundTask, set[str]]:
     return found
 
 
+class Failed:
+    """What is to be run again. See ``services.FailedBefore``."""
+
+    def __init__(self, failed: dict[BoundTask, set[str]]) -> None:
+        self._nodes = {f"{task.flow.path}::{node}" for task, nodes in failed.items() for node in nodes}
+
+    def covers(self, node: str) -> bool:
+        """Whether a node (full id) failed the last time. One whose id holds a secret is not known by it."""
+        return node in self._nodes
+
+
 def only_failed(
     graph: Graph, selection: Selection, failed: dict[BoundTask, set[str]]
 ) -> Selection | None:

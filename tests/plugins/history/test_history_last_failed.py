@@ -94,6 +94,40 @@ def test_failed_first_runs_everything_the_failed_and_what_they_need_first(projec
     assert order[-1] == "unrelated"
 
 
+def test_what_failed_runs_though_an_older_result_is_there(project):
+    project.write("m.py", """
+        import os
+        from flowkit import task
+
+        @task
+        def a() -> int:
+            with open("ran.txt", "a") as file:
+                file.write("a\\n")
+            if os.path.exists("broken"):
+                raise ValueError("broken")
+            return 1
+
+        @task
+        def b(a) -> int:
+            with open("ran.txt", "a") as file:
+                file.write("b\\n")
+            return a
+    """)
+    assert project.run("m.py", executor="inline").ok
+    project.write("broken")
+    assert not project.run("m.py", executor="inline", refresh=True).ok
+    assert ran(project) == ["a", "b", "a"]
+    (line, *_) = [line for line in project.flowkit("plan", "m.py", "--lf").out.splitlines() if "::a" in line or " a" in line]
+    assert "failed the last time" in line
+    assert not project.run("m.py", executor="inline", lf=True).ok
+    assert ran(project) == ["a"]
+    (project.root / "broken").unlink()
+    run = project.run("m.py", executor="inline", lf=True)
+    assert run.ok
+    assert ran(project) == ["a"]  # to the same content, so what hangs off it is reused
+    assert {n.node: n.reason for n in run.report.nodes}["a"] == "failed the last time"
+
+
 def test_a_failure_that_a_fallback_stood_in_for_is_remembered(project):
     project.write("m.py", """
         from flowkit import task
