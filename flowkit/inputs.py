@@ -235,7 +235,7 @@ class Gatherer:
         lengths = [len(axis.pieces[()].ids or ()) for axis, _, _ in self._machine.states[node.task].sources if not axis.axis.parents]
         flat = len(lengths) == len(node.coords)
         if flat and len(values) > math.prod(lengths):
-            raise IndexError(f"the override of {name!r} has {len(values)} elements, and the task {math.prod(lengths)}")
+            raise LookupError(_misfit(name, len(values), math.prod(lengths)))
         if isinstance(values, Mapping):
             key = node.id[len(name) + 1 : -1]
             if key in values:
@@ -243,13 +243,13 @@ class Gatherer:
             for other, value in values.items():
                 if str(other) == key:
                     return value
-            raise KeyError(f"the override of {name!r} has no element {key!r}")
+            raise LookupError(f"the override of {name!r} has no element {key!r}")
         assert flat, "binding refuses a list for nested axes"
         position = 0
         for index, length in zip(node.coords, lengths, strict=True):
             position = position * length + index
         if position >= len(values):
-            raise IndexError(f"the override of {name!r} has {len(values)} elements, and the task {math.prod(lengths)}")
+            raise LookupError(_misfit(name, len(values), math.prod(lengths)))
         return values[position]
 
     # Letting go
@@ -342,6 +342,10 @@ def _unpacked(item: object, element: Element, task: BoundTask) -> Sequence[objec
         return unpacked(item, element.arguments, task.name)
     except ValueError as error:
         return [Handle(_raiser(error)) for _ in element.arguments]
+
+
+def _misfit(name: str, given: int, wanted: int) -> str:
+    return f"the override of {name!r} has {given:,} element{'' if given == 1 else 's'}, and the task has {wanted:,}"
 
 
 def _raiser(error: Exception) -> Callable[[], object]:

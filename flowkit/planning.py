@@ -24,6 +24,7 @@ from flowkit.scheduler.commands import Announce, Command, Expand, Start, Take
 from flowkit.scheduler.events import (
     Event,
     Expanded,
+    NodeFailed,
     NodeSkipped,
     NodeSucceeded,
     Recalled,
@@ -112,27 +113,41 @@ class Planner:
 
     def _start(self, node: Node) -> None:
         if node.task.given is not None:
-            value = node.task.given(())
-            if node.task.constants.get("__mapped__"):
-                value = self._gatherer.stand_in(node, value)
-            self._gatherer.values[node] = value
-            self._events.append(NodeSucceeded(0.0, node))
+            self._give(node)
             return
         above = self._uncertain_above(node)
         if above is not None:
             self._may_run(node, f"depends on `{above.id}`; kept if its result is unchanged")
             return
+        need = self._uncertain_above(node, needs=True)
+        if need is not None:
+            self._may_run(node, f"depends on how `{need.id}` ends")
+            return
         answer = self._lookup(node, Inputs(node, self.machine, self._gatherer)) if self._lookup else None
         if isinstance(answer, Known):
             self._known(node, answer)
-        elif (need := self._uncertain_above(node, needs=True)) is not None:
-            self._may_run(node, f"depends on how `{need.id}` ends")
         elif isinstance(answer, Later):
             self._decide(node, MAY_RUN, answer.reason)
         elif isinstance(answer, Stale):
             self._decide(node, RUNS, answer.reason)
         else:
             self._decide(node, RUNS, "")
+
+    def _give(self, node: Node) -> None:
+        """Take in the value that was given for a node; one that does not fit fails it, as it does in a run."""
+        given = node.task.given
+        assert given is not None  # the caller looked
+        try:
+            value = given(())
+            if node.task.constants.get("__mapped__"):
+                value = self._gatherer.stand_in(node, value)
+        except LookupError as error:
+            node.error = error
+            self._decisions[node] = self._decision(node, RUNS, f"fails: {error}")
+            self._events.append(NodeFailed(0.0, node, error))
+            return
+        self._gatherer.values[node] = value
+        self._events.append(NodeSucceeded(0.0, node))
 
     def _may_run(self, node: Node, reason: str) -> None:
         """Note what happens to a node below one that runs: it may run, unless it does whatever comes of that."""
@@ -214,6 +229,8 @@ class Planner:
             caller = self._callers.get(node)
             if caller is not None:
                 self._unsure(node, MAY_RUN, f"runs if `{caller.id}` fails")
+            else:
+                self._decisions[node] = self._decision(node, SKIPPED, node.reason)
             return
         if self.machine.has_inputs(node):
             above = self._uncertain_above(node) or self._uncertain_above(node, needs=True)

@@ -230,7 +230,7 @@ class Session:
             raise
         _raise_all(errors)
         assert graph is not None  # else there were errors
-        self.collected = len([t for _, _, own in self._flows for t in own if t.given is None])
+        self.collected = sum(1 for _, _, own in self._flows for t in own if t.given is None)
         return graph
 
     def _imported(self, modules: Sequence[ModuleType]) -> None:
@@ -451,9 +451,7 @@ class Session:
         assert self.graph is not None  # collected before
         selection = self.select()
         graph = self.graph.restricted(selection.targets)
-        come_along = [t for t in graph.tasks if t.is_fallback]
-        selected = graph.targets.union(come_along) if come_along else graph.targets
-        self.selected = sum(sum(map(selected.__contains__, own)) for _, _, own in self._flows)
+        self.selected = self._selected(graph.targets)
         values = self.settle(graph, params)
         asked = needed(graph, selection)
         wants = only_some(asked)
@@ -496,6 +494,12 @@ class Session:
         assert self._importer is not None  # a run is of what was collected
         with _loading, self._importer.as_it_was():
             yield
+
+    def _selected(self, targets: frozenset[BoundTask]) -> int:
+        """Return how many of the collected tasks are targets; with all others, fallbacks are, too."""
+        own = [task for _, _, tasks in self._flows for task in tasks if task.given is None]
+        missing = [task for task in own if task not in targets]
+        return len(own) if all(task.is_fallback for task in missing) else len(own) - len(missing)
 
     def _executor(self) -> Executor:
         name, slots = self.executor_name, self.slots

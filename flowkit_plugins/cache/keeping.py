@@ -61,6 +61,7 @@ class Keeping:
         self._clock = clock
         self._refresh = refresh
         self._planning = False
+        self._planned: dict[str, Node] = {}
         self.loads = False  #: whether a plan may load values
         self._hook = digest_hook
         self._environment = environment() if with_environment else ""

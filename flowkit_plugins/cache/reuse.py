@@ -115,8 +115,7 @@ class Reuse(Keeping):
         waits = None if self._planning else self._rights.claim(node, key)
         if waits is not None:
             return waits
-        self._keys[node] = (key, counted)
-        return Stale(reason=again)
+        return self._called(node, key, counted, again)
 
     @hookimpl
     def flowkit_node_must_run(self, node: Node) -> str | None:
@@ -152,7 +151,15 @@ class Reuse(Keeping):
                 return self._reused(node, found)
         elif trace is None:
             reason = self._why(node, plan, counted, found)
+        return self._called(node, key, counted, reason)
+
+    def _called(self, node: Node, key: str, counted: dict[str, str], reason: str) -> Stale | Later:
+        """Say that a node is called; in a plan, of several equal ones that all but the first wait to see."""
         self._keys[node] = (key, counted)
+        if self._planning:
+            first = self._planned.setdefault(key, node)
+            if first is not node:
+                return Later(not_before=0.0, reason=f"equal to `{first.id}`, which comes first")
         return Stale(reason=reason)
 
     def _gone_back(self, node: Node, plan: TaskPlan, counted: dict[str, str], trace: Trace) -> None:

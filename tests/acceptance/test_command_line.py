@@ -739,6 +739,21 @@ def test_the_console_script_is_there():
     assert done.stdout.startswith("flowkit ")
 
 
+def test_what_is_selected_is_counted_among_what_was_collected(flow, project):
+    flow("""
+        @task(fallback="b")
+        def a(n: int = 1): return n
+        @task
+        def b(): return 2
+        @task(each={"i": [1, 2]})
+        def t(i: int): return i
+        @task
+        def c(a, t: Collected[int]): return a
+    """)
+    for words, told in [("m.py::a", "4 tasks, 1 selected"), ("m.py", "4 tasks"), ("m.py::b m.py::c", "4 tasks, 2 selected"), ("m.py -O t=[5,6]", "3 tasks")]:
+        assert f"collected {told}" in project.flowkit("run", *words.split()).out.splitlines()
+
+
 def test_a_plan_knows_the_last_time_of_what_was_not_in_the_last_run(flow, project):
     flow("""
         @task

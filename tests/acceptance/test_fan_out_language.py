@@ -786,7 +786,7 @@ def test_an_override_of_a_mapped_task_by_a_list_goes_by_position_whatever_was_se
 
 def test_an_override_by_a_mapping_with_an_element_too_many_fails_the_run(flow):
     run = weather(flow).run(override={"readings": {"LHR": 1, "BUD": 2, "CDG": 3}})
-    assert "3 elements, and the task 2" in str([n.error for n in run.report.nodes])
+    assert "3 elements, and the task has 2" in str([n.error for n in run.report.nodes])
 
 
 def test_an_override_over_two_axes_by_a_list_goes_by_the_order_of_their_ids(flow):

@@ -485,7 +485,49 @@ def test_a_plan_says_that_a_fallback_is_not_needed_if_its_task_is_known(flow, pr
         def ub(b): return b
     """)
     flowkit.run("m.py", executor="inline")
-    assert planned(project, "m.py") == {"above": ">", "a": "c", "ub": "s"}
+    assert planned(project, "m.py") == {"above": ">", "a": "c", "b": "s", "ub": "s"}
+
+
+def test_a_plan_says_that_what_is_ordered_after_a_task_that_runs_may_run(flow, project):
+    flow("""
+        @task
+        def x(mode: Path = Path("mode")): return fail("down") if mode.read_text() == "fail" else 1
+        @task(needs=["x"])
+        def after(n: int = 1): return n
+        @task
+        def below(after): return after
+        @task(needs=["x"], trigger="all_succeeded")
+        def after2(n: int = 1): return n
+    """)
+    project.write("mode", "ok")
+    assert flowkit.run("m.py", executor="inline").ok
+    project.write("mode", "fail")
+    assert planned(project, "m.py") == {"x": ">", "after": "?", "below": "?", "after2": "?"}
+    run = flowkit.run("m.py", executor="inline")
+    assert {n.node: n.word for n in run.report.nodes} == {"x": "failed", "after": "upstream", "below": "upstream", "after2": "upstream"}
+
+
+def test_a_plan_says_of_equal_elements_that_the_first_runs(flow, project):
+    flow("""
+        @task(each={"v": "vs"})
+        def t(v: int): return v
+    """)
+    assert planned(project, "m.py", "-P", "vs=[7,7,8]") == {"t[7]": ">", "t[7_1]": "?", "t[8]": ">"}
+    assert planned(project, "m.py", "-P", "vs=[7,7,8]", "--refresh=t") == {"t[7]": ">", "t[7_1]": "?", "t[8]": ">"}
+
+
+@pytest.mark.parametrize("given", ["[5]", "[]", "[5,6,7]", '{"1":5}', '{"1":5,"2":6,"3":7}'])
+def test_a_plan_says_that_an_override_which_does_not_fit_fails(flow, project, given):
+    flow("""
+        @task(each={"i": [1, 2]})
+        def t(i: int): return i
+        @task
+        def c(t: Collected[int]): return list(t)
+    """)
+    found = planned(project, "m.py", "-O", f"t={given}")
+    ended = project.flowkit("run", "m.py", "-O", f"t={given}", "-v")
+    assert (ended.exit_code, found.pop("c")) == (1, "s")
+    assert found == {line.split()[0].removeprefix("m.py::"): ">" for line in ended.out.splitlines() if " FAILED" in line and line.startswith("m.py")}
 
 
 def test_a_plan_says_that_whoever_hangs_off_what_may_be_skipped_may_run(flow, project):
