@@ -147,6 +147,7 @@ class BoundTask:
         deadline: Seconds an attempt may take; set by a plugin.
         hard: Whether the deadline demands a kill.
         owes: Task → the names it provides, for those that this one stands in for as a fallback.
+        texts: Ids of its elements, one for each axis → what stands in the brackets, where joined they may be another's.
         wants: Says which of its elements are wanted, asked with their ids, one for each axis (None: any); None if all.
         given: For a value that stands in for a task (override, literal list, parameter as a
             source): called with the element's index path, returns the value.
@@ -155,7 +156,7 @@ class BoundTask:
     __slots__ = (
         "allow_failure", "axes", "constants", "deadline", "declaration", "demands", "edges", "elements", "fallback",
         "flow", "given", "hard", "is_fallback", "key", "name", "options", "order", "owes", "parameters",
-        "provides", "resources", "tags", "trigger", "wants",
+        "provides", "resources", "tags", "texts", "trigger", "wants",
     )  # fmt: skip
 
     def __init__(
@@ -182,6 +183,7 @@ class BoundTask:
         self.options: dict[str, object] = NOTHING
         self.demands: dict[str, int] = NOTHING
         self.owes: Mapping[str, tuple[str, ...]] = NOTHING
+        self.texts: Mapping[tuple[str, ...], str] = NOTHING
         self.trigger: str | None = None
         self.fallback: BoundTask | None = None
         self.wants: Callable[[Sequence[str | None]], bool] | None = None

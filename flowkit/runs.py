@@ -22,7 +22,8 @@ from flowkit.outcomes import Outcome, Skipped, Success
 from flowkit.reports import RunReport
 from flowkit.runner import Runner
 from flowkit.scheduler import Node, Scheduler, State
-from flowkit.scheduler.expansion import Coords, TaskState, node_id, project
+from flowkit.scheduler.expansion import Coords, TaskState, project
+from flowkit.scheduler.texts import node_id
 from flowkit.selection import Selection
 from flowkit.values import Collected, Handle, ValueMissing
 
@@ -238,7 +239,7 @@ def check_exact(selection: Selection, machine: Scheduler, *, well: bool) -> None
             continue
         if any(p.blocked is not None for axis, _, _ in state.sources for p in axis.pieces.values()):
             continue
-        errors += [_no_such_element(state, text) for text in named if not _may_exist(state, text)]
+        errors += [_no_such_element(state, text) for text in named if not (text in task.texts.values() or _may_exist(state, text))]
     if errors:
         raise FlowError(errors)
     wanted = [states[task] for task in selection.targets]
@@ -269,9 +270,9 @@ def _no_such_element(state: TaskState, text: str) -> SelectionError:
     task = state.task
     lists = [p.ids or () for axis, _, _ in state.sources for p in axis.pieces.values()]
     one = len(task.axes) == 1
-    names = [node_id(task.name, ids) for ids in islice(_near(state, text), None if one else MOST)]
+    names = [node_id(task, ids) for ids in islice(_near(state, text), None if one else MOST)]
     all_of_them = one or (len(names) < MOST and all(len(ids) <= FEW for ids in lists))
-    name = node_id(task.name, [text])
+    name = node_id(task, [text])
     return SelectionError(
         f"{task.flow.path}::{name}: {task.name!r} has no such element",
         known=f"elements: {listing(names)}" if all_of_them else f"elements, for instance: {listing(names[:FEW])}",

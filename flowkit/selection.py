@@ -61,7 +61,7 @@ def choose(
                 if found is task or (found.given is None and not found.is_fallback):
                     asked.setdefault(found, set()).update(wants)
     for task, ids in exact.items():
-        asked[task].add(want(task, Spelled(ids)))
+        asked[task].add(want(task, Spelled(task, ids)))
     selection = Selection([*asked], only_some(asked), exact)
     if keyword:
         _by_keyword(selection, parse(keyword, "-k"), whole=not re.search(r"\bnot\b", keyword))
@@ -95,7 +95,7 @@ def _around(
     graph: Graph, task: BoundTask, selector: Selector, users: Mapping[BoundTask, Sequence[BoundTask]]
 ) -> Iterator[tuple[BoundTask, set[Want]]]:
     """Yield a named task, and those that its ``+`` stand for, with which of their elements are meant."""
-    meant = want(task, None if selector.element is None else Spelled([selector.element]))
+    meant = want(task, None if selector.element is None else Spelled(task, [selector.element]))
     yield task, {ALL} if meant is ALL else set()  # all elements that are named are one test
     if selector.above:
         above = {task: {meant}}

@@ -7,21 +7,23 @@ fewer axes than it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, compress, pairwise
 
 from flowkit.graph import Axis, BoundTask
 from flowkit.records import record
-from flowkit.scheduler.expansion import node_id
+from flowkit.scheduler.texts import joined, node_id
 
 Ids = Sequence[str | None]
 Wanted = Callable[[Ids], bool]
 
 
 class Spelled:
-    """Says of ids whether, joined by ``-``, they are one of some texts: what stands in the brackets of nodes' ids."""
+    """Says of ids whether their element's text is one of some: what stands in the brackets of nodes' ids."""
 
-    def __init__(self, texts: Iterable[str]) -> None:
+    def __init__(self, task: BoundTask, texts: Iterable[str]) -> None:
+        self._task = task
         self._texts = frozenset(texts)
         self._read: dict[tuple[bool, ...], set[tuple[str, ...]]] = {}
 
@@ -29,7 +31,7 @@ class Spelled:
         """Return whether the element with these ids may be one of them."""
         known = tuple([name for name in ids if name is not None])
         if len(known) == len(ids):
-            return "-".join(known) in self._texts
+            return joined(self._task, known) in self._texts
         which = tuple([name is not None for name in ids])
         read = self._read.get(which)
         if read is None:
@@ -37,16 +39,23 @@ class Spelled:
         return known in read
 
 
+_SUFFIX = re.compile(r"_\d+$")
+
+
 def _readings(text: str, count: int) -> Iterator[tuple[str, ...]]:
-    """Yield all ways to read a text as so many ids, which may have ``-`` in them themselves."""
-    parts = text.split("-")
-    for cuts in combinations(range(1, len(parts)), count - 1):
-        yield tuple(["-".join(parts[a:b]) for a, b in pairwise((0, *cuts, len(parts)))])
+    """Yield all ways to read a text as so many ids, which may have ``-`` in them themselves.
+
+    If there are several, the text may be one with a suffix, since another element has it without.
+    """
+    for plain in {text, _SUFFIX.sub("", text)} if text.count("-") >= count else (text,):
+        parts = plain.split("-")
+        for cuts in combinations(range(1, len(parts)), count - 1):
+            yield tuple(["-".join(parts[a:b]) for a, b in pairwise((0, *cuts, len(parts)))])
 
 
 def by_id(task: BoundTask, test: Callable[[str], bool]) -> Wanted:
     """Return a test of nodes' ids as one of the ids in them."""
-    return lambda ids: None in ids or test(node_id(task.name, ids))  # type: ignore[arg-type]  # none is None then
+    return lambda ids: None in ids or test(node_id(task, ids))  # type: ignore[arg-type]  # none is None then
 
 
 def both(one: Wanted, other: Wanted | None) -> Wanted:

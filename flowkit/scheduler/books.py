@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from flowkit.annotations import PLAIN
-from flowkit.graph import BoundFlow, BoundTask, Edge, Graph
+from flowkit.graph import Axis, BoundFlow, BoundTask, Edge, Graph
 from flowkit.scheduler.capacity import Capacity
 from flowkit.scheduler.commands import (
     Command,
@@ -27,6 +27,8 @@ from flowkit.scheduler.expansion import (
 from flowkit.scheduler.states import (
     Node,
 )
+from flowkit.scheduler.texts import Texts
+from flowkit.scheduler.triggers import element_id
 
 NEVER = float("inf")
 
@@ -83,6 +85,8 @@ class Books:
         self._completing: deque[TaskState] = deque()
         self.states: dict[BoundTask, TaskState] = {}
         self._axes: dict[Any, AxisState] = {}
+        self._texts: dict[tuple[Axis, ...], Texts] = {}  #: of tasks with several axes, where ids of them are ambiguous
+        self._ambiguous = False  #: some are
         for task in graph.tasks:
             self._enter(task)
 
@@ -138,13 +142,20 @@ class Books:
 
     def gathered_ids(self, node: Node, edge: Edge, nodes: Sequence[Node]) -> list[str]:
         """Return the ids of gathered elements, of the gathered axes alone."""
+        if len(edge.gathered) == len(edge.source.axes) > 1:
+            return [element_id(n) for n in nodes]
         up = self.states[edge.source]
         if len(edge.gathered) == 1 == len(up.sources):
             piece = up.sources[0][0].pieces.get(())
             if piece is not None and piece.ids is not None and len(piece.indices) == len(piece.ids) == len(nodes):
                 return list(piece.ids)
         skip = frozenset(edge.source.axes) - frozenset(edge.gathered)
-        return ["-".join(ids_along(up, n.coords, skip)) for n in nodes]
+        along = [(*ids_along(up, n.coords, skip),) for n in nodes]
+        if len(edge.gathered) == 1 or not self._ambiguous:
+            return ["-".join(ids) for ids in along]
+        texts = Texts()
+        texts.enter(along)
+        return [texts.found[ids] for ids in along]
 
     @property
     def running(self) -> Iterable[Node]:
@@ -200,6 +211,13 @@ class Books:
                 source = self.states[axis.source]
                 source.users = grown(source.users, state)
             state.sources = grown(state.sources, (axis_state, positions(axis.source.axes, axes), takes))
+        if len(axes) > 1:
+            texts = self._texts.get(axes)
+            if texts is None:
+                texts = self._texts[axes] = Texts()
+            state.task.texts = texts.found
+            for axis_state, _, _ in state.sources[:-1]:
+                axis_state.leads = True
 
     def has_inputs(self, node: Node) -> bool:
         """Whether a node has upstreams of its own.

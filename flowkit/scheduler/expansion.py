@@ -53,6 +53,8 @@ class AxisState:
         pieces: Coordinates of the source's node → its list.
         unread: How many nodes of the source have not had their list read.
         carriers: The tasks mapped over it, upstream first.
+        leads: Whether one of them has another axis after it.
+        ambiguous: Whether ids of one of its lists, joined with others, may be equal.
     """
 
     axis: Axis
@@ -60,6 +62,8 @@ class AxisState:
     unread: int = 0
     complete: bool = False
     carriers: list[TaskState] = field(factory=list)
+    leads: bool = False
+    ambiguous: bool = False
 
     def piece(self, coords: Coords) -> Piece:
         """Return the list at the coordinates of the source's node."""
@@ -155,11 +159,6 @@ def positions(axes: Sequence[Axis], among: Sequence[Axis]) -> tuple[int, ...]:
     return tuple(places[axis] for axis in axes if axis in places)
 
 
-def node_id(name: str, ids: Sequence[str]) -> str:
-    """Return the id of a node: the task's name, the elements' ids in brackets joined with ``-``."""
-    return f"{name}[{'-'.join(ids)}]" if ids else name
-
-
 def descend(
     state: TaskState,
     fixed: dict[int, int],
@@ -206,6 +205,20 @@ def descend(
         only = fixed.get(depth)
         for index in piece.indices if only is None else (only,):
             yield from descend(state, fixed, (*start, index), unknown)
+
+
+def all_elements(state: TaskState, fixed: dict[int, int], start: Coords = ()) -> Iterator[Coords]:
+    """Yield the coordinates of a task's elements in source order, wanted or not, as far as their lists are known."""
+    depth = len(start)
+    if depth == len(state.sources):
+        yield start
+        return
+    axis_state, pick, _ = state.sources[depth]
+    piece = axis_state.pieces.get(project(start, pick))
+    if piece is not None and piece.ids is not None:
+        only = fixed.get(depth)
+        for index in range(len(piece.ids)) if only is None else (only,):
+            yield from all_elements(state, fixed, (*start, index))
 
 
 def weight(piece: Piece) -> int:

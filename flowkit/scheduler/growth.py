@@ -16,9 +16,9 @@ from flowkit.scheduler.expansion import (
     Link,
     Piece,
     TaskState,
+    all_elements,
     descend,
     ids_along,
-    node_id,
     positions,
     project,
 )
@@ -31,6 +31,7 @@ from flowkit.scheduler.states import (
     WAITING,
     Node,
 )
+from flowkit.scheduler.texts import ambiguous, node_id
 from flowkit.scheduler.triggers import Ending, ending, root_reason, roots
 
 
@@ -150,6 +151,8 @@ class Growth(Endings):
             piece.error = event.error
         else:
             piece.ids = event.ids
+            if axis_state.leads and ambiguous(event.ids):
+                axis_state.ambiguous = self._ambiguous = True
             piece.indices = range(len(event.ids)) if event.only is None else event.only
         self._known(axis_state, coords, piece)
 
@@ -160,12 +163,21 @@ class Growth(Endings):
         """Make the nodes that this list was the last thing lacking for."""
         axis_state.unread -= 1
         self.open -= 1
+        if self._ambiguous:
+            self._tell_apart(axis_state, coords)
         for state in axis_state.carriers:
             self._grow(state, axis_state, coords)
         waiters, piece.waiters = piece.waiters, []
         for node, edge, before in waiters:
             self._resume_gathering(node, edge, before)
         self._check_axis(axis_state)
+
+    def _tell_apart(self, axis_state: AxisState, coords: Coords) -> None:
+        """Give the elements that a list brings texts of their own, before anybody is asked which are wanted."""
+        for axes, state in {state.task.axes: state for state in axis_state.carriers}.items():
+            if any(a.ambiguous for a, _, _ in state.sources[:-1]):
+                fixed = dict(zip(positions(axis_state.axis.source.axes, axes), coords, strict=False))
+                self._texts[axes].enter([(*ids_along(state, at),) for at in all_elements(state, fixed)])
 
     def _grow(self, state: TaskState, axis_state: AxisState, coords: Coords) -> None:
         if state.whole:
@@ -184,17 +196,20 @@ class Growth(Endings):
         for at, missing in list(descend(state, fixed, (), ignore)):
             if at in found:
                 continue
+            ids = ids_along(state, at)
+            if missing is not None and ids and self._ambiguous:
+                self._texts[state.task.axes].enter([(*ids,)])  # it is no element, but has an id like one
             if missing is None or self._fed(state, at):
-                self._create(state, at, node_id(name, ids_along(state, at)))
+                self._create(state, at, node_id(state.task, ids))
             else:
-                self._stand_for(state, at, missing)
+                self._stand_for(state, at, missing, node_id(state.task, ids))
             state.whole = not at
 
-    def _stand_for(self, state: TaskState, coords: Coords, missing: Piece) -> None:
+    def _stand_for(self, state: TaskState, coords: Coords, missing: Piece, name: str) -> None:
         """Make the one node that stands for all elements of a list that is not there, and of which nothing is judged."""
         cause = missing.blocked
         assert cause is not None  # that is what makes it missing
-        node = Node(state.task, coords, node_id(state.task.name, ids_along(state, coords)))
+        node = Node(state.task, coords, name)
         state.nodes[coords] = node
         self.open += 1
         for axis_state in state.expands:

@@ -66,7 +66,7 @@ def only_failed(
     for task in targets:
         before, names = selection.elements.get(task), ids[task]
         if names is not None:
-            elements[task] = both(Spelled(names), before)
+            elements[task] = both(Spelled(task, names), before)
         elif before is not None:
             elements[task] = before
     return Selection(
