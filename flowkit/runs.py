@@ -22,8 +22,8 @@ from flowkit.outcomes import Outcome, Skipped, Success
 from flowkit.reports import RunReport
 from flowkit.runner import Runner
 from flowkit.scheduler import Node, Scheduler, State
-from flowkit.scheduler.expansion import Coords, TaskState, project
-from flowkit.scheduler.texts import node_id
+from flowkit.scheduler.expansion import Coords, TaskState, ids_after
+from flowkit.scheduler.texts import may_exist, node_id
 from flowkit.selection import Selection
 from flowkit.values import Collected, Handle, ValueMissing
 
@@ -235,35 +235,13 @@ def check_exact(selection: Selection, machine: Scheduler, *, well: bool) -> None
     states = machine.states
     for task, named in selection.exact.items():
         state = states.get(task)  # None: it was left out for another reason
-        if state is None or not state.complete:
-            continue
-        if any(p.blocked is not None for axis, _, _ in state.sources for p in axis.pieces.values()):
-            continue
-        errors += [_no_such_element(state, text) for text in named if not (text in task.texts.values() or _may_exist(state, text))]
+        if state is not None:
+            errors += [_no_such_element(state, text) for text in named if not may_exist(state, text)]
     if errors:
         raise FlowError(errors)
     wanted = [states[task] for task in selection.targets]
     if selection.elements and well and not any(state.nodes or not state.complete for state in wanted):
         raise NothingToRun("nothing to run: no element matches the selection")
-
-
-def _may_exist(state: TaskState, text: str, at: Coords = ()) -> bool:
-    """Return whether a text is the id of an element, which has no node if it was not wanted; or nobody can tell."""
-    ids = _ids_after(state, at)
-    if ids is None:
-        return True
-    if len(at) == len(state.sources) - 1:
-        return text in ids
-    return any(
-        text.startswith(f"{name}-") and _may_exist(state, text[len(name) + 1 :], (*at, i)) for i, name in enumerate(ids)
-    )
-
-
-def _ids_after(state: TaskState, at: Coords) -> Sequence[str] | None:
-    """Return the ids on the axis that follows on coordinates; None if nobody wanted that list."""
-    axis_state, pick, _ = state.sources[len(at)]
-    piece = axis_state.pieces.get(project(at, pick))
-    return None if piece is None else piece.ids
 
 
 def _no_such_element(state: TaskState, text: str) -> SelectionError:
@@ -282,7 +260,7 @@ def _no_such_element(state: TaskState, text: str) -> SelectionError:
 
 def _near(state: TaskState, text: str, at: Coords = ()) -> Iterator[list[str]]:
     """Yield the ids of elements, one for each axis; of several long lists, those of their ids that may be meant."""
-    ids = _ids_after(state, at)
+    ids = ids_after(state, at)
     if ids is None:
         yield ["…"]
         return

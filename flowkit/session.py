@@ -430,6 +430,7 @@ class Session:
         info = self._info(graph, values, params)
         self.plugins.all("flowkit_plan_started", run=info)
         planner = Planner(info, self.plugins, self.services.get(Before))
+        self.services[Scheduler] = planner.machine
         decisions = planner.decide()
         check_exact(selection, planner.machine, well=True)
         return decisions

@@ -121,10 +121,11 @@ def spread(
 
 def only_some(asked: Mapping[BoundTask, set[Want]]) -> dict[BoundTask, Wanted]:
     """Return, for each mapped task of which not all elements are wanted, which are."""
-    return {task: _any_of([*wants]) for task, wants in asked.items() if task.axes and ALL not in wants}
+    return {task: any_of([*wants]) for task, wants in asked.items() if task.axes and ALL not in wants}
 
 
-def _any_of(tests: Sequence[Wanted]) -> Wanted:
+def any_of(tests: Sequence[Wanted]) -> Wanted:
+    """Return whether one of some tests holds, as one test."""
     return tests[0] if len(tests) == 1 else lambda ids: any(test(ids) for test in tests)
 
 
@@ -138,7 +139,7 @@ def axis_filters(asked: Mapping[BoundTask, set[Want]]) -> dict[Axis, Callable[[s
         for place, axis in enumerate(task.axes):
             of_one = [Want(each.test, tuple([0 if p == place else None for p in each.places])) for each in wants]
             tests.setdefault(axis, set()).update(of_one)
-    return {axis: _of_one(_any_of([*found])) for axis, found in tests.items() if ALL not in found}
+    return {axis: _of_one(any_of([*found])) for axis, found in tests.items() if ALL not in found}
 
 
 def _of_one(test: Wanted) -> Callable[[str], bool]:

@@ -221,6 +221,13 @@ def all_elements(state: TaskState, fixed: dict[int, int], start: Coords = ()) ->
             yield from all_elements(state, fixed, (*start, index))
 
 
+def ids_after(state: TaskState, at: Coords) -> Sequence[str] | None:
+    """Return the ids on the axis that follows on coordinates; None if that list is not known."""
+    axis_state, pick, _ = state.sources[len(at)]
+    piece = axis_state.pieces.get(project(at, pick))
+    return None if piece is None else piece.ids
+
+
 def weight(piece: Piece) -> int:
     """Return which of several missing lists decides what becomes of a task: the heaviest, else the first.
 

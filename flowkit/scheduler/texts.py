@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from flowkit.graph import BoundTask
+from flowkit.scheduler.expansion import Coords, TaskState, ids_after
 
 
 class Texts:
@@ -58,3 +59,22 @@ def joined(task: BoundTask, ids: Sequence[str]) -> str:
 def node_id(task: BoundTask, ids: Sequence[str]) -> str:
     """Return the id of a node: the task's name, the text of its element in brackets."""
     return f"{task.name}[{joined(task, ids)}]" if ids else task.name
+
+
+def may_exist(state: TaskState, text: str) -> bool:
+    """Whether a text is that of an element, which has no node if it was not wanted; or nobody can tell."""
+    if not state.complete or any(p.blocked is not None for a, _, _ in state.sources for p in a.pieces.values()):
+        return True
+    return text in state.task.texts.values() or _is_read(state, text, ())
+
+
+def _is_read(state: TaskState, text: str, at: Coords) -> bool:
+    """Whether a text can be read as ids on the axes that follow on coordinates."""
+    ids = ids_after(state, at)
+    if ids is None:
+        return True
+    if len(at) == len(state.sources) - 1:
+        return text in ids
+    return any(
+        text.startswith(f"{name}-") and _is_read(state, text[len(name) + 1 :], (*at, i)) for i, name in enumerate(ids)
+    )

@@ -184,6 +184,7 @@ class _Session:
         flags = self._session.flags
         if not flags.get("lf") and not flags.get("ff"):
             return None
+        from flowkit.scheduler import Scheduler
         from flowkit.services import FailedBefore
         from flowkit_plugins.history.reading import HistoryError
         from flowkit_plugins.history.selecting import Failed, failed_first, failures, only_failed
@@ -197,7 +198,12 @@ class _Session:
         flag = "--lf" if flags.get("lf") else "--ff"
         if flag == "--ff":
             failed_first(graph, failed)
-        chosen = only_failed(graph, selection, failed) if flag == "--lf" else None
+        services = self._session.services
+        chosen = (
+            only_failed(graph, selection, failed, lambda: services.get(Scheduler))
+            if flag == "--lf"
+            else None
+        )
         if chosen is not None:
             self._session.services[FailedBefore] = Failed(failed)
         if chosen is not None or (flag == "--ff" and failed):

@@ -23,7 +23,7 @@ from typing import Any
 from flowkit.clock import Clock
 from flowkit.records import record
 from flowkit.reports import BAD, Attempt, NodeReport, RunInfo, RunReport
-from flowkit.scheduler import Node
+from flowkit.scheduler import Node, Scheduler
 from flowkit.services import Printed
 from flowkit_plugins.history import facts, processes, rows
 from flowkit_plugins.history.databases import (
@@ -37,6 +37,7 @@ from flowkit_plugins.history.databases import (
     transaction,
     trouble,
 )
+from flowkit_plugins.history.selecting import gone
 
 Flush = Callable[..., None]
 
@@ -71,6 +72,7 @@ class Journal:
         flush: Called before nodes are written: has what they gave been stored.
         clock: The run's clock.
         printed: Knows what attempts that still run have printed, or None.
+        machine: Knows which elements there are, or None.
 
     Attributes:
         queue: Where nodes that ended are put, and attempts that did not end well.
@@ -91,7 +93,9 @@ class Journal:
         flush: Flush,
         clock: Clock,
         printed: Printed | None = None,
+        machine: Scheduler | None = None,
     ) -> None:
+        self._machine = machine
         self._printed = printed
         self._file = file
         self._run = run
@@ -322,8 +326,7 @@ class Journal:
                 "INSERT OR REPLACE INTO details VALUES (?, 'end', ?)",
                 (number, json.dumps(rows.end_of(report))),
             )
-            if not report.interrupted and not report.stopped:
-                self._forget_gone(connection)
+        self._forget_gone(connection)
         connection.execute(
             "UPDATE runs SET ended = ?, counts = ? WHERE number = ?",
             (self._clock.wall().timestamp(), json.dumps(counts), number),
@@ -331,18 +334,13 @@ class Journal:
         set_status(connection, number, self._status)
 
     def _forget_gone(self, connection: sqlite3.Connection) -> None:
-        """Forget failures of elements that a whole run of their task did not meet any more."""
-        if not self._was_failed:
-            return
-        whole = {
-            (t.flow.path, t.name)
-            for t in self._run.graph.tasks
-            if t.wants is None and t.given is None
-        }
-        met = {self._place(node) for node in self._report.nodes} if self._report else set()
-        for flow, node in self._was_failed:
-            if (flow, node.partition("[")[0]) in whole and (flow, node) not in met:
-                connection.execute("DELETE FROM failed WHERE flow = ? AND node = ?", (flow, node))
+        """Forget failures of elements that are not there any more."""
+        if self._was_failed:
+            report = self._report
+            ended = report is not None and not report.interrupted and not report.stopped
+            met = {self._place(node) for node in report.nodes} if report is not None and ended else None
+            places = gone(self._was_failed, self._run.graph, self._machine, met)
+            connection.executemany("DELETE FROM failed WHERE flow = ? AND node = ?", places)
 
     def _sweep(self, connection: sqlite3.Connection) -> None:
         if self._keep is not None:

@@ -58,6 +58,7 @@ class Recorder:
     @hookimpl
     def flowkit_run_started(self, run: RunInfo) -> None:
         """Begin the record of a run."""
+        from flowkit.scheduler import Scheduler
         from flowkit_plugins.history.databases import killed_marker
         from flowkit_plugins.history.facts import facts_of
         from flowkit_plugins.history.journal import Journal
@@ -79,6 +80,7 @@ class Recorder:
             flush=results.flush if results is not None else _nothing,
             clock=session.clock,
             printed=session.services.get(Printed),
+            machine=session.services.get(Scheduler),
         )
         self._durations.begin([flow.path for flow in run.graph.flows], run.id)
         self._running = journal.running

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 from flowkit.graph import BoundTask, Graph
+from flowkit.scheduler import Scheduler
+from flowkit.scheduler.expansion import ids_after
+from flowkit.scheduler.texts import may_exist
 from flowkit.secrets import STARS
 from flowkit.selection import Selection
-from flowkit.wants import Spelled, Wanted, both
+from flowkit.wants import Ids, Spelled, Wanted, any_of, both
 from flowkit_plugins.history.reading import History
 
 #: How far tasks are moved in definition order to come first.
@@ -29,6 +34,37 @@ def failures(graph: Graph, history: History) -> dict[BoundTask, set[str]]:
     return found
 
 
+def gone(
+    failed: Collection[tuple[str, str]],
+    graph: Graph,
+    machine: Scheduler | None,
+    met: Collection[tuple[str, str]] | None,
+) -> list[tuple[str, str]]:
+    """Return which nodes (flow, id) that had failed are not there any more.
+
+    Args:
+        failed: The nodes.
+        graph: What was run.
+        machine: Knows which elements there are; None if nobody does.
+        met: The nodes there were, if the run came to its end.
+    """
+    found = []
+    tasks = {(t.flow.path, t.name): t for t in graph.tasks if t.given is None}
+    for flow, node in failed:
+        name, _, rest = node.partition("[")
+        task = tasks.get((flow, name))
+        if task is None:
+            continue
+        if task.wants is None:
+            away = met is not None and (flow, node) not in met
+        else:
+            state = machine.states[task] if machine is not None and rest else None
+            away = state is not None and STARS not in rest and not may_exist(state, rest[:-1])
+        if away:
+            found.append((flow, node))
+    return found
+
+
 class Failed:
     """What is to be run again. See ``services.FailedBefore``."""
 
@@ -40,8 +76,40 @@ class Failed:
         return node in self._nodes
 
 
+class Remaining:
+    """Says which elements of a task with one axis failed; all are meant, if there is none of those any more.
+
+    Until the list is read nobody knows whether there is, and every element may be meant.
+    """
+
+    def __init__(
+        self, task: BoundTask, names: set[str], machine: Callable[[], Scheduler | None]
+    ) -> None:
+        self._task = task
+        self._names = names
+        self._machine = machine
+        self._gone: bool | None = None
+
+    def __call__(self, ids: Ids) -> bool:
+        """Return whether the element with this id may be meant."""
+        (name,) = ids
+        if name is None or name in self._names:
+            return True
+        if self._gone is None:
+            machine = self._machine()
+            state = machine.states.get(self._task) if machine is not None else None
+            there = ids_after(state, ()) if state is not None else None
+            if there is None:
+                return True
+            self._gone = self._names.isdisjoint(there)
+        return self._gone
+
+
 def only_failed(
-    graph: Graph, selection: Selection, failed: dict[BoundTask, set[str]]
+    graph: Graph,
+    selection: Selection,
+    failed: dict[BoundTask, set[str]],
+    machine: Callable[[], Scheduler | None],
 ) -> Selection | None:
     """Narrow a selection to what failed and what hangs off it; None if nothing of it did.
 
@@ -49,24 +117,29 @@ def only_failed(
     same axes, only those that follow them. Whatever else they need comes along and is reused.
     """
     chosen = set(selection.targets)
-    ids: dict[BoundTask, set[str] | None] = {}  # None: all of it
+    tests: dict[BoundTask, list[Wanted] | None] = {}  # None: all of it
     for task, nodes in failed.items():
         if task in chosen or task.is_fallback:
-            ids[task] = _elements(task, nodes) if task.axes else None
-    if not ids:
+            names = _elements(task, nodes) if task.axes else None
+            if names is None:
+                tests[task] = None
+            else:
+                one = len(task.axes) == 1
+                tests[task] = [Remaining(task, names, machine) if one else Spelled(task, names)]
+    if not tests:
         return None
     for task in graph.tasks:  # upstream first
         for up in task.upstream():
-            if up in ids:
-                _follow(task, up, ids)
-    targets = [task for task in selection.targets if task in ids]
+            if up in tests:
+                _follow(task, up, tests)
+    targets = [task for task in selection.targets if task in tests]
     if not targets:
         return None
     elements: dict[BoundTask, Wanted] = {}
     for task in targets:
-        before, names = selection.elements.get(task), ids[task]
-        if names is not None:
-            elements[task] = both(Spelled(task, names), before)
+        before, own = selection.elements.get(task), tests[task]
+        if own is not None:
+            elements[task] = both(any_of(own), before)
         elif before is not None:
             elements[task] = before
     return Selection(
@@ -81,22 +154,22 @@ def _elements(task: BoundTask, nodes: set[str]) -> set[str] | None:
     return {node[len(task.name) + 1 : -1] for node in nodes}
 
 
-def _follow(task: BoundTask, up: BoundTask, ids: dict[BoundTask, set[str] | None]) -> None:
+def _follow(task: BoundTask, up: BoundTask, tests: dict[BoundTask, list[Wanted] | None]) -> None:
     """Note which elements of a task hang off those of its upstream."""
     if task.given is not None:
         return
-    above = ids[up]
+    above = tests[up]
     aligned = (
         task.axes
         and task.axes == up.axes
         and not any(e.source is up and e.gathered for e in task.edges)
     )
     if above is None or not aligned:
-        ids[task] = None
-    elif task not in ids:
-        ids[task] = set(above)
-    elif (own := ids[task]) is not None:
-        own |= above
+        tests[task] = None
+    elif task not in tests:
+        tests[task] = [*above]
+    elif (own := tests[task]) is not None:
+        own += [test for test in above if test not in own]
 
 
 def failed_first(graph: Graph, failed: dict[BoundTask, set[str]]) -> None:

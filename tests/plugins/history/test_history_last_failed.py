@@ -146,3 +146,80 @@ def test_a_failure_that_a_fallback_stood_in_for_is_remembered(project):
     """)
     project.run("m.py", executor="inline")
     assert {n.node for n in project.run("m.py", executor="inline", lf=True).report.nodes} == {"risky", "other"}
+
+
+CHANGING = """
+    import json
+    from pathlib import Path
+    from flowkit import task
+
+    @task
+    def src(p: Path = Path("s.json")) -> list[str]:
+        return json.loads(p.read_text())
+
+    @task(each={"s": "src"}, cache=False)
+    def a(s: str) -> str:
+        if s.startswith("bad"):
+            raise ValueError(s)
+        return s
+
+    @task
+    def b(a: str) -> str:
+        return a
+
+    @task(cache=False)
+    def unrelated() -> int:
+        return 1
+"""
+
+
+def words(run):
+    return {n.node: n.word for n in run.report.nodes}
+
+
+def test_where_no_element_that_failed_is_left_all_of_the_task_run(project):
+    project.write("m.py", CHANGING)
+    project.write("s.json", '["x", "bad"]')
+    project.run("m.py", executor="inline")
+    project.write("s.json", '["x", "good"]')
+    planned = project.flowkit("plan", "m.py", "--lf").out
+    assert "a[…]" in planned  # the list is not known yet
+    project.run("m.py::src", executor="inline")
+    assert "a[good]" in project.flowkit("plan", "m.py", "--lf").out
+    run = project.run("m.py", executor="inline", lf=True)
+    assert run.ok
+    assert words(run) == {"src": "cached", "a[x]": "same", "a[good]": "ran", "b[x]": "cached", "b[good]": "ran"}
+    # What is not there any more is forgotten, and all runs again.
+    assert "unrelated" in words(project.run("m.py", executor="inline", lf=True))
+
+
+def test_where_some_that_failed_are_left_those_run(project):
+    project.write("m.py", CHANGING)
+    project.write("s.json", '["x", "bad", "bad2"]')
+    project.run("m.py", executor="inline")
+    project.write("s.json", '["x", "good", "bad2"]')
+    run = project.run("m.py", executor="inline", lf=True)
+    assert words(run) == {"src": "ran", "a[bad2]": "failed", "b[bad2]": "upstream"}
+
+
+def test_a_follower_that_failed_does_not_narrow_what_hangs_off_all(project):
+    project.write("m.py", CHANGING.replace("return a\n", "return a if a != 'y' else 1 / 0\n"))
+    project.write("s.json", '["x", "y", "bad"]')
+    project.run("m.py", executor="inline")
+    project.write("s.json", '["x", "y", "good"]')
+    run = project.run("m.py", executor="inline", lf=True)
+    assert words(run) == {
+        "src": "ran", "a[x]": "same", "a[y]": "same", "a[good]": "ran",
+        "b[x]": "cached", "b[y]": "failed", "b[good]": "ran",
+    }  # fmt: skip
+
+
+def test_elements_of_several_axes_that_are_gone_are_forgotten(project):
+    project.write("m.py", CHANGING.replace('each={"s": "src"}', 'each={"s": "src", "n": [1, 2]}').replace("a(s: str", "a(s: str, n: int"))
+    project.write("s.json", '["x", "bad"]')
+    project.run("m.py", executor="inline")
+    project.write("s.json", '["x", "good"]')
+    assert project.flowkit("run", "m.py", "--lf").exit_code == 5
+    run = project.run("m.py", executor="inline", lf=True)
+    assert run.ok
+    assert {"a[good-1]", "unrelated"} <= words(run).keys()
