@@ -132,6 +132,8 @@ class Stamp(Watch):
 
     def _problem(self, last: Last, found: Key) -> str | None:
         before = json.loads(last.parts)
+        if "up" not in before and found.counted:
+            return "what it was called with was not kept"
         other = [*_parameters(before, found), *_inputs(before, found)]
         if other:
             return f"{other[0]}; only a change of code can be accepted"
@@ -268,7 +270,7 @@ def _parameters(before: Mapping[str, Any], now: Key) -> Iterator[str]:
 
 
 def _inputs(before: Mapping[str, Any], now: Key) -> Iterator[str]:
-    old: Mapping[str, str] = before.get("up", {})
+    old: Mapping[str, str] = before.get("up", now.counted)  # what had no key says nothing of them
     for name, counted in now.counted.items():
         if name not in old:
             yield f"input `{name}` is new"

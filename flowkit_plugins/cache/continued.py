@@ -89,7 +89,7 @@ class Continued:
         return otherwise
 
     def wrapped(
-        self, trace: Trace, known: Known | None, plan: TaskPlan, counted: dict[str, str]
+        self, trace: Trace, known: Known | None, plan: TaskPlan, counted: dict[str, str] | None
     ) -> Trace:
         """Return a trace as one that only a run which continues this one will look at."""
         body: dict[str, Any] = {

@@ -134,13 +134,13 @@ class Keeping:
         self._store_private(attempt, plan, private, known, facts, note)
         return Kept(same=same, key=private[0])
 
-    def _found(self, node: Node) -> tuple[str, dict[str, str]] | None:
-        """Return a node's key and what it counted; None if it has none."""
+    def _found(self, node: Node) -> tuple[str, dict[str, str] | None] | None:
+        """Return a node's key and what it counted, None for that if it was told in another run; None if it has none."""
         found = self._keys.pop(node, None)
         if found is None:
             known = self.keys.reused(node)
             if known is not None and known.key:  # it was reused, and its value turned out to be lost
-                return known.key, {}
+                return known.key, None
         return found
 
     def _own_input(self, task: BoundTask, plan: TaskPlan) -> None:
@@ -158,14 +158,14 @@ class Keeping:
         """Remember the content of a result that is not reused, to see whether the next one is the same."""
         node, now = attempt.unit, self._clock.timestamp()
         took = (attempt.ended_at or 0.0) - attempt.started_at
-        last = Last(attempt.task.flow.path, node.id, key, known.digest, took, now, stored_parts(plan, {}))
+        last = Last(attempt.task.flow.path, node.id, key, known.digest, took, now, stored_parts(plan, None))
         self._storage.put(None, last, None, plan.made, urgent=False, then=None)
 
     def _store(
         self,
         attempt: Attempt,
         plan: TaskPlan,
-        found: tuple[str, dict[str, str]],
+        found: tuple[str, dict[str, str] | None],
         known: Known,
         facts: Digest | None,
         note: str,
@@ -176,7 +176,7 @@ class Keeping:
         key, counted = found
         trace, blob = self._records.traced(attempt, key, known, facts, note)
         took = trace.took
-        parts = stored_parts(plan, counted)
+        parts = self._parts(node, plan, key, counted)
         last: Last = last_of((task.flow.path, node.id, key, known.digest, took, trace.created, parts))
         held = Held(self, key, attempt.value)
         handle = None
@@ -191,6 +191,11 @@ class Keeping:
             # Known to be quick now: others may compute it again rather than wait for the disk.
             self._rights.release(key)
         return Kept(same=same, handle=handle, note=trace.reason if trace.kind == "hollow" else "", key=key)
+
+    def _parts(self, node: Node, plan: TaskPlan, key: str, counted: dict[str, str] | None) -> str:
+        """Return the parts of a node's key; where they were told in another run, as they stand there."""
+        before = self._storage.last(node) if counted is None else None
+        return before.parts if before is not None and before.key == key else stored_parts(plan, counted)
 
     def _store_private(
         self,
@@ -232,7 +237,7 @@ class Keeping:
             self._rights.settle(found[0])
 
     def _keep_skip(
-        self, attempt: Attempt, key: str, counted: dict[str, str], *, private: bool = False
+        self, attempt: Attempt, key: str, counted: dict[str, str] | None, *, private: bool = False
     ) -> None:
         """A skip is a result like any other (ruling D1), but for one by a resource, which is never kept."""
         if attempt.stash and SET_UP in attempt.stash:
@@ -251,7 +256,7 @@ class Keeping:
             return
         if self._refresh is not None:
             self._made.add(key)
-        last = Last(attempt.task.flow.path, node.id, key, "skipped", took, now, stored_parts(plan, counted))
+        last = Last(attempt.task.flow.path, node.id, key, "skipped", took, now, self._parts(node, plan, key, counted))
         self._storage.put(trace, last, None, plan.made, urgent=False, then=None)
 
     # The way back to values

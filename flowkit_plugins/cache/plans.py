@@ -99,10 +99,15 @@ def looks(value: object, mask: Mask) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
-def stored_parts(plan: TaskPlan, counted: dict[str, str]) -> str:
-    """Return the parts of a key as JSON, for the explanation of the next one."""
+def stored_parts(plan: TaskPlan, counted: dict[str, str] | None) -> str:
+    """Return the parts of a key as JSON, for the explanation of the next one.
+
+    Without ``counted``, what came from above was not told, and nothing is said of it the next time.
+    """
     if not plan.stored:
         plan.stored = _fixed_parts(plan)
+    if counted is None:
+        return f"{plan.stored}}}"
     # Names are identifiers and digests hexadecimal: nothing in them needs quoting, and the
     # encoder would take as long as storing the whole result.
     up = ",".join([f'"{name}":"{digest}"' for name, digest in counted.items()])

@@ -37,7 +37,7 @@ def explain(
     return (
         _options(before.get("said", {}), plan.said)
         or _parameters(before, plan, root)
-        or _inputs(before.get("up", {}), counted)
+        or _inputs(before.get("up"), counted)
     )
 
 
@@ -73,7 +73,9 @@ def _file(before: Mapping[str, str], plan: TaskPlan, name: str, root: Path) -> s
     return None
 
 
-def _inputs(before: Mapping[str, str], now: Mapping[str, str]) -> str | None:
+def _inputs(before: Mapping[str, str] | None, now: Mapping[str, str]) -> str | None:
+    if before is None:  # it had no key, so nothing is known of them
+        return None
     for name, counted in now.items():
         if name not in before:
             return f"input `{name}` is new"

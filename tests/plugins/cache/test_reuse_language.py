@@ -780,6 +780,45 @@ def test_what_runs_since_something_above_it_failed_is_never_reused(flow):
     assert run.report.named("alarm").reason == run.report.named("told").reason == "it received a failure"
 
 
+def test_what_was_never_kept_has_no_record_and_no_new_input(flow):
+    flow.write("""
+        @task
+        def x():
+            if not Path("ok").exists(): fail("down")
+            return 1
+        @task
+        def a(): return 1
+        @task(needs=["x"], trigger="always")
+        def y(a): return a
+        @task(trigger="all_done")
+        def z(x): return type(x).__name__
+        @task(cache=False)
+        def w(a): return a
+    """)
+    flow.run()
+    (flow.root / "ok").write_text("")
+    flow.edit("@task(cache=False)\ndef w", "@task\ndef w")
+    run = flow.run()
+    assert [run.report.named(name).word for name in "ayzw"] == ["cached", "same", "ran", "same"]
+    assert [run.report.named(name).reason for name in "yzw"] == ["no record"] * 3
+
+
+def test_what_was_computed_again_for_somebody_else_still_knows_its_inputs(flow):
+    flow.write("""
+        @task
+        def a(n: int = 1): return n
+        @task
+        def lock(a):
+            import threading
+            return threading.Lock()
+        @task
+        def b(lock, m: int = 1): return m
+    """)
+    flow.run("m.py::b")
+    assert flow.words("m.py::b", params={"m": 2}) == {"a": "cached", "lock": "ran", "b": "ran"}
+    assert flow.reason("lock", "m.py::b", params={"n": 2, "m": 3}) == "upstream `a` changed"
+
+
 def test_what_runs_after_a_success_or_a_stand_in_is_reused_whatever_its_trigger(flow):
     flow.write("""
         @task(fallback="spare")
