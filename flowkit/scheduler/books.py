@@ -273,8 +273,3 @@ def wait_for(up: Node, node: Node) -> None:
 def definition(node: Node) -> tuple[int, Coords]:
     """Return a node's place in definition order."""
     return (node.task.order, node.coords)
-
-
-def was_skipped(node: Node) -> str:
-    """Return the reason of whoever is skipped because ``node`` was."""
-    return f"`{node.id}` was skipped{': ' if node.reason else ''}{node.reason}"

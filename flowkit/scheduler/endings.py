@@ -31,7 +31,7 @@ from flowkit.scheduler.states import (
     Node,
     State,
 )
-from flowkit.scheduler.triggers import ALWAYS
+from flowkit.scheduler.triggers import ALWAYS, Verdict
 
 
 class Endings(Books):
@@ -80,6 +80,10 @@ class Endings(Books):
         node.reason = reason
         self._out.append(Announce(node))
         self._settle(node)
+
+    def _end_judged(self, node: Node, verdict: Verdict) -> None:
+        node.verdict = verdict
+        self._end_unrun(node, verdict.state, verdict.reason)
 
     def _not_called(self, node: Node) -> None:
         """One caller less; with none left the fallback is not needed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowkit.graph import Edge
-from flowkit.scheduler.books import ignore, wait_for, was_skipped
+from flowkit.scheduler.books import ignore, wait_for
 from flowkit.scheduler.commands import (
     Announce,
     Expand,
@@ -32,7 +32,15 @@ from flowkit.scheduler.states import (
     Node,
 )
 from flowkit.scheduler.texts import ambiguous, node_id
-from flowkit.scheduler.triggers import Ending, ending, root_reason, roots
+from flowkit.scheduler.triggers import (
+    Ending,
+    Verdict,
+    below_end,
+    below_failure,
+    below_roots,
+    ending,
+    roots,
+)
 
 
 class Growth(Endings):
@@ -225,16 +233,17 @@ class Growth(Endings):
             self._fail(node)
             return
         if missing.error is not None:
-            node.roots = self._roots_above(state, coords, missing)
-            self._end_unrun(node, UPSTREAM, root_reason(node) if node.roots else str(missing.error))
+            found = self._roots_above(state, coords, missing)
+            said = str(missing.error)
+            self._end_judged(node, below_roots(found) if found else Verdict(UPSTREAM, said, (), said))
         elif cause.state is NOT_RUN or cause.succeeded:
             self._end_unrun(node, NOT_RUN, cause.reason or self.stopped[cause.task.flow])
         elif ending(cause) is Ending.SKIPPED:
-            self._end_unrun(node, SKIPPED, was_skipped(cause))
+            self._end_judged(node, below_end(cause))
         else:
             causes = [a.piece(()).blocked for a, pick, _ in state.sources if not pick] if not coords else [cause]
-            node.roots = tuple(dict.fromkeys(root for c in causes if c is not None for root in roots(c)))
-            self._end_unrun(node, UPSTREAM, root_reason(node))
+            found = tuple(dict.fromkeys(root for c in causes if c is not None for root in roots(c)))
+            self._end_judged(node, below_roots(found) if found else below_failure(cause))
 
     def _roots_above(self, state: TaskState, coords: Coords, missing: Piece) -> tuple[Node, ...]:
         """Return the nodes above that failed because a value is no list."""

@@ -290,10 +290,6 @@ class Scheduler(Again):
             node = next(up for up in ups if len(up.coords) < len(up.task.axes))
         return (node,)
 
-    def _end_judged(self, node: Node, verdict: Verdict) -> None:
-        node.roots = verdict.roots
-        self._end_unrun(node, verdict.state, verdict.reason)
-
     def _still_may(self, node: Node) -> bool:
         """Whether a ready node may start, though something above it was computed again since it was judged."""
         if self._awaits(node):

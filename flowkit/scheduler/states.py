@@ -7,9 +7,12 @@ knows why one is taken.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowkit.graph import BoundTask
+
+if TYPE_CHECKING:
+    from flowkit.scheduler.triggers import Verdict
 
 
 class State(Enum):
@@ -77,7 +80,7 @@ class Node:
         holders: How many nodes (and tasks not yet expanded) may still need its value.
         reason: Why it did not run, in words.
         error: What it failed with.
-        roots: The failed nodes that are the cause of an UPSTREAM.
+        verdict: What was judged of it, if it does not run.
         forced: It must be called, even if its value is known.
         hollow: It succeeded, but its value is not at hand.
         settled: It ended and so did its fallback, if that was called.
@@ -102,7 +105,6 @@ class Node:
         "rank",
         "reason",
         "report",
-        "roots",
         "serial",
         "settled",
         "stand_in",
@@ -110,6 +112,7 @@ class Node:
         "task",
         "told",
         "trouble",
+        "verdict",
         "waiters",
         "waiting",
     )  # fmt: skip
@@ -125,7 +128,7 @@ class Node:
         self.holders = 0
         self.reason = ""
         self.error: BaseException | None = None
-        self.roots: tuple[Node, ...] = ()
+        self.verdict: Verdict | None = None
         self.forced = False
         self.hollow = False
         self.settled = False
@@ -150,6 +153,16 @@ class Node:
     def full_id(self) -> str:
         """The id with the flow's path before it: ``path/to/flow.py::page[3]``."""
         return f"{self.task.flow.path}::{self.id}"
+
+    @property
+    def roots(self) -> tuple[Node, ...]:
+        """The failed nodes that are the cause of an UPSTREAM."""
+        return self.verdict.roots if self.verdict is not None else ()
+
+    @property
+    def content(self) -> str:
+        """What counts of its reason for reuse: all that a task said itself, no ids in what flowkit made up."""
+        return self.verdict.content if self.verdict is not None else self.reason
 
     @property
     def succeeded(self) -> bool:

@@ -33,11 +33,13 @@ class Verdict:
         state: READY, UPSTREAM or SKIPPED.
         reason: Why it does not run.
         roots: The failed nodes that are the cause of an UPSTREAM.
+        content: The reason with tasks in the place of their elements: ids never count for reuse.
     """
 
     state: State
     reason: str = ""
     roots: tuple[Node, ...] = ()
+    content: str = ""
 
 
 RUN = Verdict(READY)
@@ -113,11 +115,8 @@ def judge(trigger: str | None, upstreams: Sequence[tuple[Edge, Sequence[Node]]])
     for verdict in unmet:
         if verdict.state is SKIPPED:
             return verdict
-    return Verdict(UPSTREAM, unmet[0].reason, _roots_of(unmet))
-
-
-def _roots_of(verdicts: Sequence[Verdict]) -> tuple[Node, ...]:
-    return tuple(dict.fromkeys(root for v in verdicts for root in v.roots))
+    found = tuple(dict.fromkeys(root for v in unmet for root in v.roots))
+    return Verdict(UPSTREAM, unmet[0].reason, found, unmet[0].content)
 
 
 def _unmet(edge: Edge, nodes: Sequence[Node]) -> list[Verdict]:
@@ -130,9 +129,7 @@ def _unmet(edge: Edge, nodes: Sequence[Node]) -> list[Verdict]:
     if FITS[how](accepts, node):
         return []
     state = UNMET[how, accepts.value or accepts.success, accepts.failure is not None]
-    if state is UPSTREAM:
-        return [Verdict(state, root_reason(node), roots(node))]
-    return [Verdict(state, _ended(node))]
+    return [below_failure(node) if state is UPSTREAM else below_end(node)]
 
 
 def _lacking(edge: Edge, nodes: Sequence[Node]) -> Verdict | None:
@@ -144,8 +141,8 @@ def _lacking(edge: Edge, nodes: Sequence[Node]) -> Verdict | None:
     if nodes and not nodes[0].succeeded and stands_for_all(edge, nodes):
         node = nodes[0]
         if node.state is SKIPPED:
-            return Verdict(SKIPPED, node.reason)
-        return Verdict(UPSTREAM, root_reason(node), roots(node))
+            return Verdict(SKIPPED, node.reason, (), node.content)
+        return below_failure(node)
     if not edge.accepts.value:
         return None
     failed = [
@@ -157,8 +154,8 @@ def _lacking(edge: Edge, nodes: Sequence[Node]) -> Verdict | None:
     if not failed:
         return None
     shown = ", ".join(element_id(n) for n in failed[:5]) + (", …" if len(failed) > 5 else "")
-    reason = f"{len(failed)} of {len(nodes)} `{edge.source.name}` failed: {shown}"
-    return Verdict(UPSTREAM, reason, tuple(dict.fromkeys(r for n in failed for r in roots(n))))
+    content = f"{len(failed)} of {len(nodes)} `{edge.source.name}` failed"
+    return Verdict(UPSTREAM, f"{content}: {shown}", tuple(dict.fromkeys(r for n in failed for r in roots(n))), content)
 
 
 def stands_for_all(edge: Edge, nodes: Sequence[Node]) -> bool:
@@ -179,22 +176,31 @@ def roots(node: Node) -> tuple[Node, ...]:
     return (node,) if node.state is FAILED else node.roots
 
 
-def root_reason(node: Node) -> str:
-    """Return the reason of an UPSTREAM below ``node``: it names the root failures."""
-    names = [f"`{root.id}`" for root in roots(node)]
-    if not names:
-        return f"`{node.id}` did not run"
-    return f"{', '.join(names[:5])}{', …' if len(names) > 5 else ''} failed"
+def below_failure(node: Node) -> Verdict:
+    """Return the UPSTREAM of whoever hangs off a node that failed, or is UPSTREAM itself."""
+    found = roots(node)
+    if not found:
+        return Verdict(UPSTREAM, f"`{node.id}` did not run", (), f"`{node.task.name}` did not run")
+    return below_roots(found)
 
 
-def _ended(node: Node) -> str:
-    """Return how a node ended, as the reason of a SKIPPED below it."""
+def below_roots(found: tuple[Node, ...]) -> Verdict:
+    """Return the UPSTREAM below some failed nodes; its reason names them."""
+    end = ", … failed" if len(found) > 5 else " failed"
+    ids = ", ".join([f"`{root.id}`" for root in found[:5]])
+    tasks = ", ".join([f"`{root.task.name}`" for root in found[:5]])
+    return Verdict(UPSTREAM, ids + end, found, tasks + end)
+
+
+def below_end(node: Node) -> Verdict:
+    """Return the SKIPPED of whoever hangs off ``node``, with how that ended as the reason."""
     how = ending(node)
-    if how is Ending.SKIPPED:
-        return f"`{node.id}` was skipped{': ' if node.reason else ''}{node.reason}"
-    if how is Ending.UPSTREAM:
-        return f"`{node.id}` did not run: {node.reason}"
-    return f"`{node.id}` {how.value}"
+    if how in (Ending.SUCCEEDED, Ending.FAILED):
+        return Verdict(SKIPPED, f"`{node.id}` {how.value}", (), f"`{node.task.name}` {how.value}")
+    said = "was skipped" if how is Ending.SKIPPED else "did not run"
+    tail = ": " if node.reason else ""
+    reason = f"`{node.id}` {said}{tail}{node.reason}"
+    return Verdict(SKIPPED, reason, (), f"`{node.task.name}` {said}{tail}{node.content}")
 
 
 def _by_trigger(trigger: str, nodes: Sequence[Node]) -> Verdict:
@@ -208,9 +214,10 @@ def _by_trigger(trigger: str, nodes: Sequence[Node]) -> Verdict:
     if failed and met(succeeded + failed, 0, skipped):
         causes = [n for n, e in zip(nodes, endings, strict=True) if e in (Ending.FAILED, Ending.UPSTREAM)]
         found = tuple(dict.fromkeys(r for n in causes for r in roots(n)))
-        return Verdict(UPSTREAM, root_reason(causes[0]), found)
+        first = below_failure(causes[0])
+        return Verdict(UPSTREAM, first.reason, found, first.content)
     # No failure is in the way, else it were UPSTREAM: it is a skip, or a success where failure is wanted.
     for node, how in zip(nodes, endings, strict=True):
         if how is Ending.SKIPPED or (how is Ending.SUCCEEDED and trigger in ("all_failed", "any_failed")):
-            return Verdict(SKIPPED, _ended(node))
+            return below_end(node)
     return Verdict(SKIPPED, "nothing above it")

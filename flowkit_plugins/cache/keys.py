@@ -332,7 +332,7 @@ class Keys:
             return f"v:{content}" if edge.accepts.value else f"S:{content}"
         if node.state is State.FAILED:
             return f"F:{hashed(*_error(node))}"
-        return f"K:{hashed(node.reason, *[text for root in node.roots for text in _error(root)])}"
+        return f"K:{hashed(node.content, *[text for root in node.roots for text in _error(root)])}"
 
     def reused(self, node: Node) -> Known | None:
         """Return what is known of a node's own result, if anything is."""

@@ -819,6 +819,79 @@ def test_what_was_computed_again_for_somebody_else_still_knows_its_inputs(flow):
     assert flow.reason("lock", "m.py::b", params={"n": 2, "m": 3}) == "upstream `a` changed"
 
 
+SKIPPING = """
+    @task(each={"n": "ns"})
+    def even(n: list[int]):
+        if n[0] % 2: skip(said(n))
+        return n[0]
+    @task
+    def half(even): return even // 2
+    @task
+    def quarter(half): return half // 2
+    @task
+    def merge(quarter: int | Skipped): return -1 if isinstance(quarter, Skipped) else quarter
+    @task
+    def handle(half: Failure): return 1
+    @task
+    def told(handle: Skipped): return 1
+    def said(n): return "odd"
+"""
+
+
+def test_the_id_of_an_element_never_counts_where_a_skip_is_passed_on(flow):
+    flow.write(SKIPPING)
+    flow.run(params={"ns": [[1], [2], [3]]})
+    ran = flow.ran(params={"ns": [[8], [1], [2], [3]]})
+    assert ran == ["even[0]", "half[0]", "merge[0]", "quarter[0]"]
+    assert flow.last.outcomes["quarter"]["1"].reason == "`half[1]` was skipped: `even[1]` was skipped: odd"
+
+
+def test_what_a_task_said_when_it_skipped_counts_in_full_however_far_below(flow):
+    flow.write(SKIPPING)
+    flow.run(params={"ns": [[1], [2]]})
+    flow.edit('return "odd"', 'return f"{n} is odd"')
+    assert flow.ran(params={"ns": [[1], [2]]}) == ["even[0]", "even[1]", "merge[0]", "told[0]"]
+
+
+def test_equal_elements_below_a_skip_are_computed_once(flow):
+    flow.write(SKIPPING)
+    words = flow.words(params={"ns": [[1], [1]]})
+    assert (words["merge[0]"], words["merge[1]"]) == ("ran", "cached")
+
+
+def test_the_id_of_an_element_that_failed_never_counts_in_a_collection_of_others(flow):
+    flow.write("""
+        @task(each={"x": "xs"})
+        def a(x: list[int]): return x[0]
+        @task(each={"y": [1, 2]}, allow_failure=True)
+        def b(a, y):
+            if y == 2: fail("no")
+            return y
+        @task
+        def c(b): return b
+        @task
+        def seen(a, c: Collected[Outcome]): return [x.reason for x in c if isinstance(x, Skipped)]
+    """)
+    flow.run(params={"xs": [[1], [2]]})
+    ran = flow.ran(params={"xs": [[8], [1], [2]]})
+    assert [node for node in ran if node.startswith("seen")] == ["seen[0]"]
+
+
+def test_how_many_elements_failed_counts_for_who_collects_collectors(flow):
+    flow.write("""
+        @task(each={"x": "xs"})
+        def a(x: int):
+            if x == 1: fail("no")
+            return x
+        @task(each={"y": [1]})
+        def total(a: Collected[int], y): return sum(a)
+        @task
+        def report(total: Collected[Outcome]): return total[0].reason
+    """)
+    assert flow.run(params={"xs": [1, 2]})["report"] == "1 of 2 `a` failed: 1"
+    assert flow.run(params={"xs": [1, 2, 3]})["report"] == "1 of 3 `a` failed: 1"
+
+
 def test_what_runs_after_a_success_or_a_stand_in_is_reused_whatever_its_trigger(flow):
     flow.write("""
         @task(fallback="spare")
