@@ -19,6 +19,7 @@ from flowkit_plugins.cache.faults import Miss
 from flowkit_plugins.cache.fingerprint import BODY, Fingerprint, Part, explain
 from flowkit_plugins.cache.packs import row_of
 from flowkit_plugins.cache.plans import TaskPlan, stored_parts
+from flowkit_plugins.cache.reasons import changed_inputs
 from flowkit_plugins.cache.shelf import Records, Shelf, task_of
 from flowkit_plugins.cache.sizes import shown
 from flowkit_plugins.cache.tables import ago
@@ -134,7 +135,7 @@ class Stamp(Watch):
         before = json.loads(last.parts)
         if "up" not in before and found.counted:
             return "what it was called with was not kept"
-        other = [*_parameters(before, found), *_inputs(before, found)]
+        other = [*_parameters(before, found), *changed_inputs(before, found.counted, found.plan)]
         if other:
             return f"{other[0]}; only a change of code can be accepted"
         trace = self._traces.lookup(last.key)
@@ -249,7 +250,7 @@ def differences(last: Last, now: Key, code_before: Mapping[str, Any] | None) -> 
         for name in {**said, **now.plan.said}
         if said.get(name) != now.plan.said.get(name)
     ]
-    return [*found, *_parameters(before, now), *_inputs(before, now)]
+    return [*found, *_parameters(before, now), *changed_inputs(before, now.counted, now.plan)]
 
 
 def _parameters(before: Mapping[str, Any], now: Key) -> Iterator[str]:
@@ -267,18 +268,6 @@ def _parameters(before: Mapping[str, Any], now: Key) -> Iterator[str]:
     for name in old:
         if name not in now.plan.shown:
             yield f"parameter `{name}` is gone"
-
-
-def _inputs(before: Mapping[str, Any], now: Key) -> Iterator[str]:
-    old: Mapping[str, str] = before.get("up", now.counted)  # what had no key says nothing of them
-    for name, counted in now.counted.items():
-        if name not in old:
-            yield f"input `{name}` is new"
-        elif old[name] != counted:
-            yield f"upstream `{name}` changed"
-    for name in old:
-        if name not in now.counted:
-            yield f"input `{name}` is gone"
 
 
 def _plan(session: Session, given: Given, watch: Any) -> list[Decision]:

@@ -124,6 +124,7 @@ class Keys:
         texts = [VERSION, task.declaration.name, hexed, self._environment, str(version)]
         plan = TaskPlan(policy, never, hexed, simple=not task.edges and not task.elements)
         plan.made = code
+        plan.elements = tuple(["+".join(element.arguments) for element in task.elements])
         if version is not None:
             plan.said["version"] = str(version)
         if self._environment:

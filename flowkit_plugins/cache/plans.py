@@ -36,6 +36,7 @@ class TaskPlan:
         files: Parameter → the files that its value stands for.
         simple: The key is the same for all nodes (there is one).
         key: That key, once it was made; of no meaning where it is not the same.
+        elements: Under which names elements of lists count: their argument, or several joined by ``+``.
         unsure: Some argument has no content, so that equal keys do not mean equal inputs.
         made: The fingerprint behind ``hexed``; None of a plain function, until it is asked for.
         prefix: A hash object fed with ``fixed``, once it was asked for.
@@ -43,7 +44,7 @@ class TaskPlan:
     """
 
     __slots__ = (
-        "files", "fixed", "hexed", "key", "made", "never", "policy", "prefix", "said", "shown", "simple", "stored", "unsure",
+        "elements", "files", "fixed", "hexed", "key", "made", "never", "policy", "prefix", "said", "shown", "simple", "stored", "unsure",
     )  # fmt: skip
 
     def __init__(self, policy: Cache | None, never: str, hexed: str, simple: bool) -> None:
@@ -54,6 +55,7 @@ class TaskPlan:
         self.shown: dict[str, tuple[str, str]] = {}
         self.simple = simple
         self.key = ""
+        self.elements: tuple[str, ...] = ()
         self.unsure = False
         self.made: Fingerprint | None = None
         self.said: dict[str, str] = {}

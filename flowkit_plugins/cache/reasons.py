@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def explain(
     return (
         _options(before.get("said", {}), plan.said)
         or _parameters(before, plan, root)
-        or _inputs(before.get("up"), counted)
+        or next(changed_inputs(before, counted, plan), None)
     )
 
 
@@ -73,12 +73,16 @@ def _file(before: Mapping[str, str], plan: TaskPlan, name: str, root: Path) -> s
     return None
 
 
-def _inputs(before: Mapping[str, str] | None, now: Mapping[str, str]) -> str | None:
-    if before is None:  # it had no key, so nothing is known of them
-        return None
-    for name, counted in now.items():
-        if name not in before:
-            return f"input `{name}` is new"
-        if before[name] != counted:
-            return f"upstream `{name}` changed"
-    return "an input is gone" if any(name not in now for name in before) else None
+def changed_inputs(before: Mapping[str, Any], counted: Mapping[str, str], plan: TaskPlan) -> Iterator[str]:
+    """Yield what changed of what came from above: ``before`` in the parts of the last key, ``counted`` now."""
+    old: Mapping[str, str] = before.get("up", counted)  # what had no key says nothing of them
+    for name, now in counted.items():
+        element = name in plan.elements
+        shown = f"`{name.replace('+', ',') if element else name}`"
+        if name not in old:
+            yield f"{'element' if element else 'input'} {shown} is new"
+        elif old[name] != now:
+            yield f"{'element' if element else 'upstream'} {shown} changed"
+    for name in old:
+        if name not in counted:
+            yield f"input `{name}` is gone"

@@ -843,6 +843,7 @@ def test_the_id_of_an_element_never_counts_where_a_skip_is_passed_on(flow):
     flow.run(params={"ns": [[1], [2], [3]]})
     ran = flow.ran(params={"ns": [[8], [1], [2], [3]]})
     assert ran == ["even[0]", "half[0]", "merge[0]", "quarter[0]"]
+    assert flow.last.report.named("even[0]").reason == "element `n` changed"
     assert flow.last.outcomes["quarter"]["1"].reason == "`half[1]` was skipped: `even[1]` was skipped: odd"
 
 
