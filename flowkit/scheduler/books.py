@@ -67,6 +67,7 @@ class Books:
         self.open = 0  #: nodes that have not ended, and lists that are not read
         self.finished = False
         self.stopped: dict[BoundFlow, str] = {}
+        self._stopping = False  #: it will be stopped once all is told that follows from the failures
         self.final = False  #: not even ``always`` tasks start any more
         #: What has to be said before anything starts: what is known beforehand, lists, and given values. The
         #: runner says it at once; what is unlocked meanwhile is judged together with what follows from it.

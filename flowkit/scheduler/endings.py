@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 
-from flowkit.graph import BoundFlow, BoundTask
+from flowkit.graph import BoundFlow, BoundTask, Edge
 from flowkit.scheduler.books import (
     Books,
     ignore,
@@ -31,7 +32,7 @@ from flowkit.scheduler.states import (
     Node,
     State,
 )
-from flowkit.scheduler.triggers import ALWAYS, Verdict
+from flowkit.scheduler.triggers import ALWAYS, RUN, Verdict, judge, stands_for_all
 
 
 class Endings(Books):
@@ -57,9 +58,14 @@ class Endings(Books):
         if not node.task.allow_failure:
             self.failures += 1
             if self.maxfail is not None and self.failures == self.maxfail:
-                some = "a failure" if self.maxfail == 1 else f"{self.maxfail} failures"
-                self._stop(None, f"the run stopped after {some}", final=False)
+                self._stopping = True
         self._settle(node)
+
+    def _stop_after_failures(self) -> None:
+        """Start nothing new; what follows from the failures has been told by now."""
+        self._stopping = False
+        some = "a failure" if self.maxfail == 1 else f"{self.maxfail} failures"
+        self._stop(None, f"the run stopped after {some}", final=False)
 
     def _fallen_back(self, node: Node, other: Node) -> None:
         """The fallback of a failed node ended: its value stands in, or the failure stands."""
@@ -156,7 +162,43 @@ class Endings(Books):
                 continue
             for node in state.nodes.values():
                 if node.state in (WAITING, READY, PARKED) and not node.settled:
-                    self._end_unrun(node, NOT_RUN, reason)
+                    self._cut_off(node)
+
+    def _cut_off(self, node: Node) -> None:
+        """End a node that must not start: as what is above it has decided by now, else as not run."""
+        verdict = self._decided(node) if node.state is WAITING else RUN
+        if verdict.state is READY:
+            self._end_unrun(node, NOT_RUN, self.stopped[node.task.flow])
+        else:
+            self._end_judged(node, verdict)
+
+    def _decided(self, node: Node) -> Verdict:
+        """Return the verdict on a node that is the same however those upstreams would have ended that did not."""
+        task = node.task
+        if task.is_fallback and not node.called:
+            return RUN
+        ended: list[tuple[Edge, Sequence[Node]]] = []
+        for link in self.states[task].links:
+            nodes = self._ups(link, node, ignore) if link.up.complete or not link.gathers else ()
+            if nodes and all(up.settled and up.state is not NOT_RUN for up in nodes):
+                ended.append((link.edge, nodes if task.trigger else self._origins(link.edge, nodes)))
+            elif task.trigger is not None:
+                return RUN
+        return judge(task.trigger, ended) if ended else RUN
+
+    def _origins(self, edge: Edge, nodes: Sequence[Node]) -> Sequence[Node]:
+        """Return the nodes behind an edge; for a node in the place of all that is to be collected, its origin.
+
+        That is the one which was to take the elements of the missing list: what became of those that
+        follow it is no element.
+        """
+        if not edge.collected or not stands_for_all(edge, nodes):
+            return nodes
+        node = nodes[0]
+        while self.has_inputs(node):
+            ups = [self._ups(link, node)[0] for link in self.states[node.task].links if not link.gathers]
+            node = next(up for up in ups if len(up.coords) < len(up.task.axes))
+        return (node,)
 
     def _held_back(self, task: BoundTask) -> bool:
         return task.flow in self.stopped and (self.final or task.trigger != ALWAYS) and task.given is None

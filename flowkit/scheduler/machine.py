@@ -44,7 +44,7 @@ from flowkit.scheduler.states import (
     WAITING,
     Node,
 )
-from flowkit.scheduler.triggers import Verdict, judge, stands_for_all
+from flowkit.scheduler.triggers import Verdict, judge
 
 
 class Scheduler(Again):
@@ -68,6 +68,9 @@ class Scheduler(Again):
         while True:
             if self._ended or self._completing or self._unlocked:
                 self._propagate()
+            if self._stopping:
+                self._stop_after_failures()
+                continue
             if self._held:
                 return out  # what is ready is judged together with what follows from what will be said
             if self.capacity.free > 0:
@@ -238,7 +241,7 @@ class Scheduler(Again):
             if node.state is not WAITING:
                 continue  # one judged before it stopped the run
             if self.stopped and self._held_back(node.task):
-                self._end_unrun(node, NOT_RUN, self.stopped[node.task.flow])
+                self._cut_off(node)
                 continue
             if self._again and self._awaits(node):
                 continue
@@ -275,20 +278,6 @@ class Scheduler(Again):
             lists = zip(node.task.axes, self.element_sources(node), strict=False)
             return judge(None, [(Edge(up.task), (up,)) for axis, (up, _) in lists if axis in taken])
         return verdict
-
-    def _origins(self, edge: Edge, nodes: Sequence[Node]) -> Sequence[Node]:
-        """Return the nodes behind an edge; for a node in the place of all that is to be collected, its origin.
-
-        That is the one which was to take the elements of the missing list: what became of those that
-        follow it is no element.
-        """
-        if not edge.collected or not stands_for_all(edge, nodes):
-            return nodes
-        node = nodes[0]
-        while self.has_inputs(node):
-            ups = [self._ups(link, node)[0] for link in self.states[node.task].links if not link.gathers]
-            node = next(up for up in ups if len(up.coords) < len(up.task.axes))
-        return (node,)
 
     def _still_may(self, node: Node) -> bool:
         """Whether a ready node may start, though something above it was computed again since it was judged."""

@@ -28,7 +28,8 @@ Elements = Mapping[str | None, tuple[Sequence[str], Sequence[str]]]
 _NO_PARTS: Mapping[str, str] = {}
 _NO_ELEMENTS: Elements = {}
 _NOT_MISSED: tuple[str | None, str] = (None, "")
-_FAILURES = (State.FAILED, State.UPSTREAM)
+#: How an upstream ended where a failure is the cause; NOT_RUN, as the run stopped after one.
+_FAILURES = (State.FAILED, State.UPSTREAM, State.NOT_RUN)
 
 
 class Known:

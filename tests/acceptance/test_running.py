@@ -667,6 +667,27 @@ def test_x_starts_nothing_more_but_always(flow):
     assert run.exit_code == 1
 
 
+def test_a_clean_up_after_x_is_called_each_time_and_knows_the_failure(flow):
+    after = flow("""
+        @task
+        def x(): fail("bad")
+        @task
+        def w(): return 1
+        @task
+        def y(x, w): return x
+        @task(trigger="always")
+        def clean(y): return [str(failure.error) for failure in y.failures]
+        @task(needs=["w"], trigger="always")
+        def sweep(): return 1
+    """)
+    for word in ("ran", "same", "same"):
+        run = after.run(x=True, n=1)
+        words = {n.node: n.word for n in run.report.nodes}
+        assert words == {"x": "failed", "w": "not run", "y": "upstream", "clean": word, "sweep": word}
+        assert run.report.named("y").reason == "`x` failed"
+        assert run["clean"] == ["bad"]
+
+
 def test_maxfail_counts(flow):
     words = flow(FAILS).words(maxfail=2)
     assert words["ok"] == "ran"

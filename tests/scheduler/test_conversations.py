@@ -285,8 +285,61 @@ def test_always_runs_after_x_and_all_done_does_not(scheduler):
         maxfail=1,
     )
     s.begins()
-    assert s.fails("a") == ["not run b", "not run d", "start c"]
+    assert s.fails("a") == ["upstream b", "not run d", "start c"]
     assert s.succeeds("c") == ["release c", "finish"]
+
+
+def test_what_the_failure_decided_is_upstream_though_x_stopped_the_run(scheduler):
+    """A1: also where something else that it needs did not end, and whatever hangs off it."""
+    s = scheduler(
+        graph(
+            a=takes(),
+            w=takes(),
+            b=takes("a", "w"),
+            c=takes("w", "b"),
+            handler=takes("w", b=Failure),
+            d=takes("w"),
+            e=takes(a=Failure),
+            some=takes(needs=["a", "w"], options={"trigger": "any_succeeded"}),
+            f=takes("b"),
+            g=takes("w", options={"fallback": "f"}),
+        ),
+        maxfail=1,
+    )
+    assert s.begins() == ["start a"]
+    s.fails("a")
+    assert s.states() == {
+        "a": "failed", "w": "not run", "b": "upstream", "c": "upstream", "handler": "skipped", "d": "not run", "e": "not run",
+        "some": "not run", "f": "not run", "g": "not run",
+    }  # fmt: skip
+    assert (s.reason("b"), s.roots("b"), s.roots("c")) == ("`a` failed", ["a"], ["a"])
+
+
+def test_a_collector_is_upstream_after_x_where_every_element_ended_and_one_failed(scheduler):
+    s = scheduler(graph(xs=takes(), m=takes(each=["xs"]), r=takes(m=Collected[int]), q=takes("r")), slots=1, maxfail=1)
+    s.begins()
+    s.succeeds("xs")
+    s.lists("xs", "1", "2")
+    s.succeeds("m[1]")
+    s.fails("m[2]")
+    assert (s.states()["r"], s.states()["q"]) == ("upstream", "upstream")
+    assert s.reason("r") == "1 of 2 `m` failed: 2"
+
+
+def test_a_collector_is_not_run_after_x_where_elements_did_not_end(scheduler):
+    s = scheduler(graph(xs=takes(), m=takes(each=["xs"]), r=takes(m=Collected[int])), slots=1, maxfail=1)
+    s.begins()
+    s.succeeds("xs")
+    s.lists("xs", "1", "2")
+    s.fails("m[1]")
+    assert (s.states()["m[2]"], s.states()["r"]) == ("not run", "not run")
+
+
+def test_what_is_mapped_over_the_list_that_failed_is_upstream_after_x_and_what_gathers_it(scheduler):
+    s = scheduler(graph(xs=takes(), m=takes(each=["xs"]), f=takes("m"), r=takes(f=Collected[int])), slots=1, maxfail=1)
+    s.begins()
+    s.fails("xs")
+    assert s.states() == {"xs": "failed", "m": "upstream", "f": "upstream", "r": "upstream"}
 
 
 def test_always_does_not_run_after_an_interrupt(scheduler):
