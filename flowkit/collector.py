@@ -6,13 +6,21 @@ import importlib
 import importlib.util
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 from flowkit import imports
 from flowkit.declarations import Declaration, short_path
-from flowkit.errors import NothingToRun, TargetError, UsageError, did_you_mean
+from flowkit.errors import (
+    FailRequested,
+    NothingToRun,
+    SkipRequested,
+    TargetError,
+    UsageError,
+    did_you_mean,
+)
 from flowkit.finder import FLOWCONF, flow_files
 from flowkit.imports import Importer
 from flowkit.layers import Layer, read_layer, take_in_unnamed
@@ -20,6 +28,9 @@ from flowkit.records import field, record
 from flowkit.resources import Resource
 from flowkit.targets import Selector, Target
 from flowkit.tasks import Task
+
+#: What looking for a module raises if there is none of that name.
+_NO_MODULE = (ImportError, ValueError, AttributeError)
 
 
 @record()
@@ -148,12 +159,10 @@ class Collector:
     def _add_dotted(self, name: str, target: Target) -> None:
         here = os.getcwd()
         try:
-            with imports.importable(here):
+            with imports.importable(here), self._explained(name, unless=_NO_MODULE):
                 spec = importlib.util.find_spec(name)
-        except (ImportError, ValueError, AttributeError):
+        except _NO_MODULE:
             spec = None
-        except Exception as error:
-            raise self._import_failed(name, error) from error
         if spec is None or not (spec.origin or spec.submodule_search_locations):
             nearby = [p.name for p in Path().glob("*.py")]
             raise TargetError(
@@ -165,10 +174,8 @@ class Collector:
             self._add_module(self._import(name), target)
 
     def _import(self, name: str) -> ModuleType:
-        try:
+        with self._explained(name):
             return importlib.import_module(name)
-        except (Exception, SystemExit) as error:
-            raise self._import_failed(name, error) from error
 
     def _add_module(self, module: ModuleType, target: Target) -> None:
         """Note a module as a flow; a package is a folder, besides what its ``__init__.py`` defines."""
@@ -250,12 +257,10 @@ class Collector:
             module = self._load(file)
         else:
             try:
-                with imports.importable(os.getcwd()):
+                with imports.importable(os.getcwd()), self._explained(where, unless=(ImportError,)):
                     module = importlib.import_module(where)
             except ImportError as error:
                 raise TargetError(f"-O {text}: no such file or module: {where}", remedy="Check the path.") from error
-            except (Exception, SystemExit) as error:
-                raise self._import_failed(where, error) from error
         try:
             return getattr(module, name)
         except AttributeError as error:
@@ -265,10 +270,24 @@ class Collector:
             ) from error
 
     def _load(self, file: Path) -> ModuleType:
-        try:
+        with self._explained(short_path(str(file))):
             return self._importer.load(file)
-        except (Exception, SystemExit) as error:
-            raise self._import_failed(short_path(str(file)), error) from error
+
+    @contextmanager
+    def _explained(self, name: str, *, unless: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+        """Have whatever a module raises while it is imported told as what is wrong with it.
+
+        A Ctrl-C is not the module's. It looks like a KeyboardInterrupt of the module's own, which is let
+        through with it.
+        """
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except unless:
+            raise
+        except BaseException as error:
+            raise self._import_failed(name, error) from error
 
     @staticmethod
     def _import_failed(name: str, error: BaseException) -> TargetError:
@@ -283,6 +302,12 @@ class Collector:
                 f"{name} calls sys.exit({error.code!r}) when it is imported",
                 known=_last_frames(error),
                 remedy="Put what shall happen only when it is run as a script under if __name__ == '__main__'.",
+            )
+        if isinstance(error, (SkipRequested, FailRequested)):
+            return TargetError(
+                f"{name} calls {'skip' if isinstance(error, SkipRequested) else 'fail'}() when it is imported",
+                known=_last_frames(error),
+                remedy="Call it in a task: it says how that task ends.",
             )
         return TargetError(
             f"{name} cannot be imported: {type(error).__name__}: {_message(error)}",

@@ -61,6 +61,10 @@ def test_a_target_that_cannot_be_found_is_named(project, target, said):
         ("raise ValueError('at import')\n", "at import"),
         ("import sys\nsys.exit(3)\n", "sys.exit(3)"),
         ("raise KeyboardInterrupt\n", None),
+        ("from flowkit import skip, task\nskip('not here')\n@task\ndef q(): return 1\n", "m.py:2: skip('not here')"),
+        ("from flowkit import fail\nfail('x')\n", "m.py calls fail() when it is imported"),
+        ("import pytest\npytest.importorskip('nosuch')\n", "could not import 'nosuch'"),
+        ("class E(BaseException): pass\nraise E('odd')\n", "m.py cannot be imported: E: odd"),
         ("from flowkit import nope\n", "nope"),
         ("class E(Exception):\n    def __str__(self): 1/0\nraise E\n", "E"),
         ("\tx = 1\n  y = 2\n", "m.py"),
@@ -78,6 +82,20 @@ def test_a_module_that_cannot_be_used_says_why_and_where(project, source, said):
         assert project.flowkit("run", "m.py").exit_code in (2, 4)
         return
     assert said in refused(project, "run", "m.py")
+
+
+@pytest.mark.parametrize("target", ["m.py", "m", "package.m", "good.py", "folder"])
+def test_whatever_a_module_raises_when_it_is_imported_is_a_fault_of_the_flow(project, target):
+    text = "import flowkit\nflowkit.skip('not here')\n"
+    project.write("m.py", text)
+    project.write("package/__init__.py", text)
+    project.write("package/m.py", "x = 1\n")
+    project.write("good.py", HEAD + "from m import t\n")
+    project.write("folder/flowconf.py", text)
+    project.write("folder/good.py", HEAD + "@task\ndef t(): pass\n")
+    with pytest.raises(flowkit.FlowError, match="skip"):
+        project.run(target)
+    assert ":2: flowkit.skip('not here')" in refused(project, "tasks", target)
 
 
 @pytest.mark.parametrize("command", ["run", "plan", "tasks"])
