@@ -115,18 +115,23 @@ class Collector:
         if path.is_dir():
             self._add_folder(path.resolve(), target)
             return
-        file = path.resolve()
-        if not file.is_file():
+        if not path.is_file():
             raise self._no_file(path, target)
+        file = path.resolve()
         if file.suffix != ".py":
             raise TargetError(f"{path} is not a Python file", remedy="Name a module (.py), or a folder of modules.")
         self._add_file(file, target, imported=True)
 
     def _no_file(self, path: Path, target: Target) -> TargetError:
         folder = path.parent if path.parent.is_dir() else Path()
-        known = [p.name for p in sorted(folder.glob("*.py"))]
+        known = [p.name for p in sorted(folder.glob("*.py")) if p.is_file()]
+        what = f"no such file or folder: {path}"
+        if path.exists():
+            what = f"{path} is neither a file nor a folder"
+        elif path.is_symlink():
+            what = f"{path} is a link that leads nowhere: there is no {path.readlink()}"
         return TargetError(
-            f"{target.text}: no such file or folder: {path}",
+            f"{target.text}: {what}",
             known=f"Python files in {folder}: {', '.join(known) or 'none'}",
             remedy=did_you_mean(path.name, known, "Check the path; it is taken from the current folder."),
         )

@@ -24,6 +24,8 @@ def flow_files(folder: Path, root: Path) -> Iterator[Path]:
         root: The project's root, where modules may be imported from, too.
     """
     for file in sorted(folder.rglob("*.py")):
+        if not file.is_file():
+            continue  # a folder, a pipe, or a link that leads nowhere, as editors leave beside what they edit
         if any(p.startswith((".", "_")) or p in SKIPPED_FOLDERS for p in file.relative_to(folder).parts[:-1]):
             continue
         name = file.name
@@ -34,7 +36,10 @@ def flow_files(folder: Path, root: Path) -> Iterator[Path]:
 
 
 def _may_have_tasks(file: Path, root: Path) -> bool:
-    text = file.read_bytes()
+    try:
+        text = file.read_bytes()
+    except OSError:
+        return True  # whoever imports it says why it cannot be read
     if b"flowkit" in text:
         return True
     tree = _parsed(text) if b"@" in text else None

@@ -533,7 +533,7 @@ def _folders(targets: Sequence[Target]) -> list[Path]:
     for target in targets:
         module = target.module
         if isinstance(module, Path):
-            path = module.resolve()
+            path = Path(os.path.realpath(module))  # resolve() raises where a link leads to itself
             folders.append(path if path.is_dir() else path.parent)
         elif isinstance(module, ModuleType) and getattr(module, "__file__", None):
             folders.append(Path(str(module.__file__)).resolve().parent)

@@ -98,6 +98,49 @@ def test_whatever_a_module_raises_when_it_is_imported_is_a_fault_of_the_flow(pro
     assert ":2: flowkit.skip('not here')" in refused(project, "tasks", target)
 
 
+def odd_files(folder):
+    """Lay files into a folder that bear the name of a module and are none."""
+    (folder / ".#m.py").symlink_to("user@host.1234:567")
+    (folder / "broken.py").symlink_to("nowhere.py")
+    (folder / "round.py").symlink_to("round.py")
+    (folder / "x.py").mkdir()
+    os.mkfifo(folder / "ff.py")
+
+
+@pytest.mark.parametrize("target", [".", "package"])
+def test_what_is_no_file_is_passed_over_in_a_folder(project, target):
+    project.write("m.py", HEAD + "@task\ndef t(): return 1\n")
+    project.write("package/__init__.py", "")
+    project.write("package/n.py", HEAD + "@task\ndef t(): return 1\n")
+    (project.root / "package" / "linked.py").symlink_to("n.py")
+    odd_files(project.root)
+    odd_files(project.root / "package")
+    assert project.flowkit("run", target).exit_code == 0
+    assert project.run(target).ok
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("broken.py", "broken.py is a link that leads nowhere: there is no nowhere.py"),
+        ("round.py::t", "round.py is a link that leads nowhere: there is no round.py"),
+        ("ff.py", "ff.py is neither a file nor a folder"),
+    ],
+)
+def test_what_is_no_file_is_named_for_what_it_is(project, target, said):
+    project.write("m.py", HEAD + "@task\ndef t(): return 1\n")
+    odd_files(project.root)
+    err = refused(project, "run", target)
+    assert said in err
+    assert "Python files in .: m.py\n" in err
+
+
+def test_a_file_that_cannot_be_read_is_named(project):
+    project.write("m.py", HEAD + "@task\ndef t(): return 1\n")
+    (project.root / "unread.py").symlink_to("/proc/self/mem")  # whose first page cannot be
+    assert "cannot be imported: OSError" in refused(project, "run", ".")
+
+
 @pytest.mark.parametrize("command", ["run", "plan", "tasks"])
 @pytest.mark.parametrize(
     "source",
