@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowkit import settings
+from flowkit import settings, streams
 from flowkit.errors import (
     FlowError,
     FlowkitError,
@@ -185,7 +185,7 @@ def _plan_command(flags: Sequence[Flag]) -> click.Command:
     json = click.Option(["--json", "as_json"], is_flag=True, help="One JSON object a line.")
     return click.Command(
         "plan",
-        callback=lambda targets, **given: sys.exit(run_command(targets, {**given, "plan": True})),
+        callback=lambda targets, **given: _run(targets, **given, plan=True),
         params=[*core, *(option_of(flag) for flag in flags if flag.name != "--json"), json],
         help="Say what a run would do to every node, and why. Nothing is called.",
         short_help="Say what would run, what would be reused, and why.",
@@ -193,7 +193,7 @@ def _plan_command(flags: Sequence[Flag]) -> click.Command:
 
 
 def _run(targets: Sequence[str], **given: Any) -> None:
-    sys.exit(run_command(targets, given))
+    click.get_current_context().exit(run_command(targets, given))
 
 
 def run_command(targets: Sequence[str], given: Mapping[str, Any]) -> int:
@@ -216,10 +216,10 @@ def run_command(targets: Sequence[str], given: Mapping[str, Any]) -> int:
         sources = session.prepare(lambda: Sources(typed=typed, file=file), overrides=overrides)
         if flags.get("verbose"):
             for variable in sources.strangers({n for found in session.parameters.values() for n in found}):
-                click.echo(f"warning: ${variable} names no parameter of this flow", err=True)
+                streams.tell(f"warning: ${variable} names no parameter of this flow")
         if planning:
             for note in session.notes:
-                click.echo(f"note: {note}", err=True)
+                streams.tell(f"note: {note}")
             print_plan(session.plan(sources), as_json=as_json, graph=session.graph if flags.get("verbose") else None)
             handler.ended(session)
             return OK
@@ -243,7 +243,7 @@ def print_plan(decisions: Sequence[Decision], *, as_json: bool, graph: Graph | N
         import json
         from dataclasses import asdict
 
-        sys.stdout.write("".join(json.dumps(asdict(d)) + "\n" for d in decisions))
+        click.echo("".join(json.dumps(asdict(d)) + "\n" for d in decisions), nl=False)
         return
     several = len({d.node.partition("::")[0] for d in decisions}) > 1
     names = [d.node if several else d.node.partition("::")[2] for d in decisions]
@@ -253,7 +253,7 @@ def print_plan(decisions: Sequence[Decision], *, as_json: bool, graph: Graph | N
         took = f"  ({words(decision.took)} the last time)" if decision.took and decision.mark != "c" else ""
         took += timeout_of(graph, decision.node) if graph is not None else ""
         lines.append(f"{decision.mark}  {name:<{width}}  {decision.reason}{took}".rstrip() + "\n")
-    sys.stdout.write("".join(lines))
+    click.echo("".join(lines), nl=False)
     marks = [d.mark for d in decisions]
     kinds = (("c", "cached"), (">", "to run"), ("?", "may run"), ("s", "skipped"))
     counts = [f"{marks.count(mark)} {word}" for mark, word in kinds if mark in marks]
@@ -353,49 +353,48 @@ def requested_plugins(arguments: Sequence[str]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: run a command, print what is wrong, exit with the code for it."""
     own_process()
-    sys.exit(_guarded(sys.argv[1:] if arguments is None else list(arguments)))
+    streams.prepare()
+    code = _guarded(sys.argv[1:] if arguments is None else list(arguments))
+    streams.settle()
+    sys.exit(code)
 
 
 def _guarded(arguments: Sequence[str]) -> int:
     try:
         code = _main(arguments)
         sys.stdout.flush()
-    except FlowError as error:
-        _complain(error.errors)
-        return USAGE
-    except UsageError as error:
-        _complain([error])
+    except (FlowError, UsageError) as error:
+        _complain(error.errors if isinstance(error, FlowError) else [error])
         return USAGE
     except NothingToRun as error:
-        click.echo(str(error), err=True)
+        streams.tell(str(error))
         return NOTHING
     except PluginError as error:
-        click.echo(f"error: {error}", err=True)
+        streams.tell(f"error: {error}")
         return INTERNAL
     except BrokenPipeError:
-        # Whoever read our output has had enough. Python would complain again when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        return OK  # whoever read our output has had enough
     except KeyboardInterrupt:
         return INTERRUPTED
     except FlowkitError as error:
-        click.echo(f"error: {error}", err=True)
+        streams.tell(f"error: {error}")
         return FAILED
-    except Exception:  # a bug of ours: say so, with all that helps to find it
-        import traceback
+    except Exception as error:
+        if isinstance(error, OSError) and streams.is_full(error):
+            streams.tell(f"error: the output cannot be written: {error.strerror}")
+            return FAILED
+        import traceback  # a bug of ours: say so, with all that helps to find it
 
-        traceback.print_exc()
-        click.echo("internal error: this is a bug in flowkit or in a plugin; please report it", err=True)
+        streams.tell(traceback.format_exc() + "internal error: this is a bug in flowkit or in a plugin; please report it")
         return INTERNAL
     return code
 
 
 def _complain(errors: Sequence[UsageError]) -> None:
-    sys.stdout.flush()
     for error in errors:
-        click.echo(f"error: {error}\n", err=True)
+        streams.tell(f"error: {error}\n")
     if len(errors) > 1:
-        click.echo(f"{len(errors)} errors; nothing was run", err=True)
+        streams.tell(f"{len(errors)} errors; nothing was run")
 
 
 def _main(arguments: Sequence[str]) -> int:

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from typing import TextIO
 
 from flowkit.durations import words
-from flowkit.printable import clean
+from flowkit.printable import SPELLED, clean
 from flowkit.secrets import Mask
+from flowkit.streams import lead_nowhere
 
 #: Width of what is not a terminal.
 PAPER = 80
@@ -31,7 +32,6 @@ _CODES = {
     "cyan": "36",
     "magenta": "35",
 }
-_PLAIN = str.maketrans({"→": "->", "…": "...", "═": "=", "━": "=", "╸": "-", "·": "-"})
 
 
 class Screen:
@@ -71,7 +71,7 @@ class Screen:
                 try:
                     self._out.write(text)
                 except UnicodeEncodeError:
-                    self._out.write(self._spelled(text))
+                    self._out.write(text.encode(self.encoding, SPELLED).decode(self.encoding))
             except (OSError, ValueError):
                 self._abandon()
         return len(text)
@@ -122,23 +122,11 @@ class Screen:
             return False
         return True
 
-    def _spelled(self, text: str) -> str:
-        if not self.can_show("…"):
-            text = text.translate(_PLAIN)
-        return text.encode(self.encoding, "backslashreplace").decode(self.encoding)
-
     def _abandon(self) -> None:
         """Nobody reads on (``| head``), or the disk is full: the run matters more than its report."""
         out, self._out = self._out, None
-        try:
-            descriptor = -1 if out is None else out.fileno()
-        except (OSError, ValueError, AttributeError):
-            return
-        if descriptor in (1, 2):
-            # What is left in the buffer goes nowhere too, or the interpreter complains at exit.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, descriptor)
-            os.close(nowhere)
+        if out is not None:
+            lead_nowhere(out)
 
 
 def _is_terminal(out: TextIO) -> bool:

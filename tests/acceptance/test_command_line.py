@@ -527,6 +527,74 @@ def test_a_reader_that_closes_early_gets_no_traceback(flow, project):
     assert "BrokenPipe" not in done.stderr
 
 
+FEW_CHARACTERS = [
+    {"PYTHONIOENCODING": "cp1252"},
+    {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+    {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+]
+
+
+@pytest.mark.parametrize("env", FEW_CHARACTERS, ids=["cp1252", "ascii", "C"])
+def test_what_an_output_lacks_characters_for_is_spelled_out_by_every_command(flow, project, env):
+    flow("""
+        @task
+        def a(n: int = 1):
+            "→ 日本"
+            print("→ 日本")
+            return n
+    """)
+    assert project.flowkit("run", "m.py", "-q").exit_code == 0
+    for words in ("plan m.py -P n=2", "show", "logs", "tasks m.py", "graph m.py", "cache ls", "why a", "run nope→.py"):
+        ended = project.flowkit(*words.split(), env=env)
+        assert ended.exit_code == (4 if "nope" in words else 0), ended
+        assert "Traceback" not in ended.err
+        if env == FEW_CHARACTERS[0] and words.startswith("plan"):
+            assert "1 -> 2" in ended.out
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device")
+@pytest.mark.parametrize(
+    "words",
+    [
+        "plan m.py", "plan m.py --json", "plan many.py", "show", "logs", "runs", "tasks m.py", "graph m.py", "why a", "cache ls",
+        "cache stat", "cache why m.py::a", "plugins", "completion bash", "--help", "run --help", "--version",
+    ],
+)  # fmt: skip
+def test_a_full_output_is_said_and_1(flow, project, words):
+    flow("""
+        @task
+        def a(): print("said")
+    """)
+    project.write("many.py", "from flowkit import task\n" + "".join(f"@task\ndef t{n}(): pass\n" for n in range(500)))
+    with open("/dev/full", "w") as full:
+        for command, code in ((["run", "m.py"], 0), (words.split(), 1)):
+            done = subprocess.run(
+                project.command(*command), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+                env=project.environment(),
+            )  # fmt: skip
+            assert done.returncode == code, done.stderr
+    assert done.stderr == "error: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("where", ["nobody reads", "full", "closed"])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("run nope.py", 4), ("run --bogus", 4), ("nope", 4), ("run -k zzz m.py", 5), ("plan m.py -v", 0), ("run m.py", 1)],
+)
+def test_the_exit_code_does_not_hang_on_who_reads_the_errors(flow, project, words, code, where):
+    flow("""
+        @task
+        def t(): raise ValueError
+    """)
+    to = {"nobody reads": "2>&1 >/dev/null | true", "full": "2>/dev/full", "closed": "2>&-"}[where]
+    command = " ".join(project.command(*words.split()))
+    done = subprocess.run(
+        ["bash", "-c", f"{command} {to}; exit ${{PIPESTATUS[0]}}"],
+        capture_output=True, timeout=60, check=False, env={**project.environment(), "FLOWKIT_PARAM_ODD": "1"},
+    )  # fmt: skip
+    assert done.returncode == code
+
+
 def test_a_closed_stdout_does_not_stop_the_run(flow, project):
     flow("""
         @task

@@ -231,6 +231,7 @@ def test_characters_that_an_encoding_lacks_are_spelled_out() -> None:
         written_in("ascii", "1 → 2 …", "Győr", "日本") == "1 -> 2 ...\nGy\\u0151r\n\\u65e5\\u672c\n"
     )
     assert written_in("latin-1", "é → …") == "é -> ...\n"
+    assert written_in("cp1252", "é → … ═") == "é -> … =\n"
 
 
 def test_a_file_name_that_is_no_utf8_is_spelled_out_and_the_rest_of_its_line_kept() -> None:
