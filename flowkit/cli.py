@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -338,16 +339,16 @@ def _completion_command() -> click.Command:
 
 def requested_plugins(arguments: Sequence[str]) -> list[str]:
     """Return the values of ``-p`` in a command line: plugins bring flags, so they are read first."""
-    found = []
+    found: list[str] = []
     rest = iter(arguments)
     for argument in rest:
         if argument == "--":
             break
         if argument == "-p":
-            found.append(next(rest, ""))
+            found.extend(islice(rest, 1))
         elif argument.startswith("-p") and not argument.startswith("--"):
             found.append(argument[2:].removeprefix("="))
-    return [name for name in found if name]
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

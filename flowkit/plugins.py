@@ -73,6 +73,10 @@ class Plugins:
                 self._load_named(name, [*built_in, *found])
 
     def _load_named(self, name: str, known: Sequence[str]) -> None:
+        if not name.strip():
+            raise OptionError(
+                f"-p {name!r} names no plugin", known=f"known: {listing(known)}", remedy="Name one, or leave -p out."
+            )
         try:
             module = importlib.import_module(name)
         except ImportError as error:
@@ -80,6 +84,11 @@ class Plugins:
                 f"-p {name}: there is no plugin and no module of that name ({error})",
                 known=f"known: {listing(known)}",
                 remedy=did_you_mean(name, known, "Install it, or put its folder on PYTHONPATH."),
+            ) from error
+        except Exception as error:
+            raise OptionError(
+                f"-p {name}: cannot be imported: {type(error).__name__}: {error}",
+                remedy="Name an importable module, and mend it if it is one.",
             ) from error
         self._add(name, module, f"-p {name}")
 

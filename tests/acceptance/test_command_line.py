@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+import flowkit
+
 FLOW = """
     @task
     def raw(n: int = 1): return [n]
@@ -199,6 +201,38 @@ def test_help_is_printed_and_0(project, words):
     ended = project.flowkit(*words)
     assert ended.exit_code == 0
     assert "Usage:" in ended.out
+
+
+@pytest.mark.parametrize("words", [["run", "m.py"], ["plugins"], ["runs"]])
+@pytest.mark.parametrize(
+    ("plugin", "said"),
+    [
+        ("", "-p '' names no plugin"), (" ", "-p ' ' names no plugin"), ("no:", "unknown plugin ''"), (".x", "-p .x: cannot be imported"),
+        ("broken", "-p broken: cannot be imported: ZeroDivisionError"), ("nope", "-p nope: there is no plugin"),
+    ],
+)  # fmt: skip
+def test_a_plugin_that_cannot_be_loaded_is_a_mistake_of_the_command(flow, project, words, plugin, said):
+    flow("""
+        @task
+        def t(): pass
+    """)
+    project.write("broken.py", "1/0\n")
+    at_last = [] if words == ["runs"] else [[*words, "-p", plugin], [*words, f"-p{plugin or '='}"]]
+    for arguments in (["-p", plugin, *words], *at_last):
+        ended = project.flowkit(*arguments, env={"PYTHONPATH": os.pathsep.join([str(project.root), *sys.path])})
+        assert ended.exit_code == 4, ended
+        assert said in ended.err
+        assert "Traceback" not in ended.err
+
+
+def test_an_empty_list_of_plugins_loads_none(flow, project):
+    flow("""
+        @task
+        def t(): pass
+    """)
+    assert project.flowkit("run", "m.py", env={"FLOWKIT_PLUGINS": ","}).exit_code == 0
+    with pytest.raises(flowkit.FlowError, match="names no plugin"):
+        project.run("m.py", p=[""])
 
 
 def test_an_unknown_command_names_the_nearest(project):
