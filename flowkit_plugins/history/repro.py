@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
-from flowkit.errors import FailRequested, FlowkitError, SelectionError
+from flowkit.errors import FailRequested, FlowkitError, OptionError, SelectionError
 from flowkit.hookspecs import Known, Stale, hookimpl
 from flowkit.inputs import Inputs
 from flowkit.parameters import Sources, is_secret
@@ -127,15 +127,25 @@ def write(history: History, run: RunRow, node: str, output: Path | None) -> Iter
         params=params,
         details=details,
     )
-    target.write_text(text, encoding="utf-8")
+    _put(target, text.encode())
     yield f"{target}: {_said(end, attempts)}"
     if pickled:
         import cloudpickle
 
         beside = target.with_suffix(".inputs")
-        beside.write_bytes(cloudpickle.dumps(pickled))
+        _put(beside, cloudpickle.dumps(pickled))
         yield f"{beside}: {', '.join(sorted(pickled))}"
     yield f"pytest {target}"
+
+
+def _put(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise OptionError(
+            f"-o {file}: cannot be written: {error.strerror or error}",
+            remedy="Name a file in a folder that is there.",
+        ) from error
 
 
 def _gathered(

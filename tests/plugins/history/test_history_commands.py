@@ -242,6 +242,13 @@ def test_repro_writes_a_test_that_ends_as_the_node_did(failed, monkeypatch):
     test()
 
 
+@pytest.mark.parametrize(("output", "said"), [("no/x.py", "No such file or directory"), (".", "Is a directory")])
+def test_repro_says_where_it_cannot_write(failed, output, said):
+    ended = failed.flowkit("repro", "last::load[1]", "-o", output)
+    assert ended.exit_code == 4, ended
+    assert ended.err.startswith(f"error: -o {output}: cannot be written: {said}")
+
+
 def test_repro_uses_the_inputs_that_were_stored_though_the_code_above_changed(project):
     project.write(
         "m.py",
