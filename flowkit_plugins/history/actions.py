@@ -21,7 +21,7 @@ from flowkit_plugins.history.databases import SPAN, open_to_write, transaction, 
 from flowkit_plugins.history.following import Follower
 from flowkit_plugins.history.reading import STATUSES, History, HistoryError, NodeEnd, RunRow
 from flowkit_plugins.history.telling import matching, told
-from flowkit_plugins.history.tree import tasks_of
+from flowkit_plugins.history.tree import roots, tasks_of
 
 #: Seconds between two looks at a run that is followed.
 FOLLOW_EVERY = 0.2
@@ -230,6 +230,7 @@ def set_(
     if row.status == "running":
         raise SelectionError(f"run {row.id} is still running", remedy="Wait for it, or stop it.")
     name = _node_to_set(history, row, node)
+    _reached(history, row, name)
     before = len(history.repairs(row))
     command = printing.command(history.graph(row).get("keys", ()) or [name], history.details(row))
     history.close()
@@ -264,6 +265,27 @@ def _node_to_set(history: History, row: RunRow, text: str) -> str:
         if len(owners) == 1:
             return f"{owners[0]}{text[len(task) :]}"
     raise _unknown(text, row, names)
+
+
+def _reached(history: History, row: RunRow, name: str) -> None:
+    """Refuse a node that ``--resume`` does not come to: it is UPSTREAM, and what failed above it would again.
+
+    Raises:
+        SelectionError: It names what is to be set instead.
+    """
+    nodes = history.nodes(row)
+    end = next((each for each in nodes if each.node == name), None)
+    if end is None or end.word != "upstream":
+        return
+    done = {repair.node for repair in history.repairs(row)}
+    left = [root for root in roots(name, tasks_of(history.graph(row), nodes)) if root not in done]
+    if left:
+        more = f", … ({len(left)} in all)" if len(left) > 5 else ""
+        raise SelectionError(
+            f"{name} did not run in run {row.id}: {end.reason}",
+            known=f"what failed above it: {', '.join(left[:5])}{more}",
+            remedy=f"Set {'that' if len(left) == 1 else 'those'}: a node below runs once they have ended otherwise.",
+        )
 
 
 def _write_repair(file: Path, row: RunRow, node: str, what: str, text: str) -> None:

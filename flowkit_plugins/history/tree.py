@@ -15,7 +15,8 @@ ORDER = (
 )  # fmt: skip
 #: Seconds by which a node may seem to start before what it waited for has ended: times are rounded.
 AT_ONCE = 0.001
-WRONG = frozenset({"failed", "timeout", "error", "interrupted", "running"})
+FAILED = frozenset({"failed", "timeout", "error"})
+WRONG = FAILED | {"interrupted", "running"}
 
 
 @record()
@@ -87,6 +88,32 @@ def tasks_of(
             tasks.append(task)
         task.nodes.append(node)
     return [task for task in tasks if task.key]
+
+
+def roots(node: str, tasks: Sequence[TaskEnd]) -> list[str]:
+    """Return the nodes above one that failed, however far: one that is UPSTREAM did not run for these.
+
+    Where an upstream has an element of the same id, only that stands above.
+    """
+    owners = {each.node: task for task in tasks for each in task.nodes}
+    by_id = {task.key: {each.node[len(task.key) :]: each for each in task.nodes} for task in tasks}
+    found: dict[str, None] = {}
+    seen, rest = {node}, [node]
+    while rest:
+        name = rest.pop()
+        task = owners.get(name)
+        for up in _real(task.ups) if task is not None else ():
+            ids = by_id[up.key]
+            same = ids.get(name[len(task_of(name)) :])
+            for each in [same] if same is not None else ids.values():
+                if each.node in seen:
+                    continue
+                seen.add(each.node)
+                if each.word in FAILED:
+                    found[each.node] = None
+                else:
+                    rest.append(each.node)
+    return list(found)
 
 
 def critical_path(tasks: Sequence[TaskEnd]) -> list[NodeEnd]:

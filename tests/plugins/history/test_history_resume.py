@@ -299,12 +299,53 @@ def test_a_value_set_by_hand_that_does_not_fit_fails_its_node(mapped):
 
 
 @pytest.mark.parametrize(
-    ("node", "known"), [("up[z]", False), ("nosuch[a]", False), ("nosuch", False), ("up", False), ("total", True)]
+    ("node", "known"), [("up[z]", False), ("nosuch[a]", False), ("nosuch", False), ("up", False), ("items", True)]
 )
 def test_only_nodes_that_there_are_can_be_set(mapped, node, known):
     ended = mapped.flowkit("set", "last", node, "--value", "1")
     assert ended.exit_code == (0 if known else 4)
     assert known or f"has no node {node!r}" in ended.err
+
+
+HELD_UP = """
+    from flowkit import Collected, task
+    @task
+    def items(): return [1, 2, 3]
+    @task(each={"x": "items"})
+    def up(x):
+        if x > 1: raise ValueError(x)
+        return x
+    @task
+    def beside(): raise ValueError
+    @task
+    def follows(up): return up * 10
+    @task
+    def total(follows: Collected[int]): return sum(follows)
+    @task
+    def last(total, beside): return total
+"""
+
+
+@pytest.mark.parametrize(
+    ("node", "named"),
+    [("follows[2]", "up[2]"), ("total", "up[2], m.py::up[3]"), ("last", "beside, m.py::up[2], m.py::up[3]")],
+)
+def test_a_node_that_did_not_run_for_others_is_not_set_and_these_are_named(project, node, named):
+    project.write("m.py", HELD_UP)
+    assert project.flowkit("run", "m.py", "--executor", "inline").exit_code == 1
+    ended = project.flowkit("set", "last", node, "--value", "7")
+    assert ended.exit_code == 4
+    names = ended.err.partition("what failed above it: ")[2].splitlines()[0]
+    assert sorted(names.split(", ")) == [f"m.py::{name.removeprefix('m.py::')}" for name in named.split(", ")]
+
+
+def test_a_node_below_those_that_were_set_can_be_set(project):
+    project.write("m.py", HELD_UP)
+    assert project.flowkit("run", "m.py").exit_code == 1
+    for node in ("up[2]", "up[3]", "follows[2]"):
+        assert project.flowkit("set", "last", node, "--value", "7").exit_code == 0
+    run = project.run("m.py", resume=True, executor="inline")
+    assert run["total"] == 10 + 7 + 70
 
 
 def test_an_element_that_a_lost_run_did_not_come_to_can_be_set(mapped):
