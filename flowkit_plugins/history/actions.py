@@ -105,7 +105,13 @@ def _flow(history: History, text: str) -> str:
     for path, file, module in known:
         if text in (path, module) or (file is not None and Path(text).resolve() == Path(file)):
             return path
-    named = [path for path, _, _ in known if Path(path).stem == text]
+    named = history.called(text) or [path for path, _, _ in known if Path(path).stem == text]
+    if len(named) > 1:
+        raise SelectionError(
+            f"{text!r} is what {len(named)} flows are called",
+            known=f"flows: {', '.join(named)}",
+            remedy="Name one of these.",
+        )
     if named:
         return named[0]
     names = [path for path, _, _ in known]

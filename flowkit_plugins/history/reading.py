@@ -251,6 +251,15 @@ class History:
         """Return (path, file, module) of every flow that was ever run."""
         return self._select("SELECT flow, file, module FROM flows")
 
+    def called(self, name: str) -> list[str]:
+        """Return the paths of the flows that had this name of their own in some run, the last first."""
+        found = self._select(
+            "SELECT runs_of.flow FROM runs JOIN runs_of USING (number) WHERE runs.flow = ?"
+            " GROUP BY runs_of.flow ORDER BY max(number) DESC",
+            (name,),
+        )
+        return [path for (path,) in found]
+
     # One run
 
     def details(self, run: RunRow, kind: str = "begin") -> dict[str, Any]:

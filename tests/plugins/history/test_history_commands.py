@@ -59,6 +59,23 @@ def test_runs_lists_them_newest_first_and_by_what_is_asked(failed):
     assert (ended.exit_code, "there is no run 'zzz'" in ended.err) == (4, True)
 
 
+def test_runs_takes_the_name_of_a_flow_and_its_path(project):
+    source = "from flowkit import Flow, task\nflow = Flow({name!r})\n@task\ndef t(): return 1\n"
+    project.write("m.py", source.format(name="first one"))
+    for path in ("a/n.py", "b/n.py"):
+        project.write(path, source.format(name="twice"))
+    for path in ("m.py", "a/n.py", "b/n.py"):
+        assert project.run(path).ok
+    for name in ("first one", "m.py", "m"):
+        line = project.flowkit("runs", name).out
+        assert "first one" in line
+        assert line.count("\n") == 1
+    ended = project.flowkit("runs", "twice")
+    assert ended.exit_code == 4
+    assert "flows: b/n.py, a/n.py" in ended.err
+    assert project.flowkit("runs", "a/n.py").out.count("twice") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
