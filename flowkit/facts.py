@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from flowkit.errors import TaskFailed
@@ -78,11 +78,20 @@ def plain(text: str) -> str:
 
 
 def rerun(node: NodeReport, typed: str) -> str:
-    """Return the command that runs just this node, with the parameters and overrides of the one ``typed``."""
+    """Return the command that runs just this node, with the parameters and overrides of the one ``typed``.
+
+    What has a secret in it is left out: the stars in its place would be taken for the value. ``withheld`` names it.
+    """
     import shlex  # 2 ms, and only failures need it
 
-    words = ["flowkit", "run", f"{_target(node)}::{node.node}", *_repeated(typed)]
-    return " ".join(shlex.quote(word) for word in words)
+    said = [words for words in _repeated(typed) if STARS not in words[-1]]
+    return shlex.join(["flowkit", "run", f"{_target(node)}::{node.node}", *(word for words in said for word in words)])
+
+
+def withheld(typed: str) -> list[str]:
+    """Return the names of the parameters and overrides whose values ``rerun`` leaves out, as they have secrets in them."""
+    left_out = [words for words in _repeated(typed) if STARS in words[-1]]
+    return [words[-1].removeprefix("-P").removeprefix("-O").partition("=")[0].strip() for words in left_out]
 
 
 def _target(node: NodeReport) -> str:
@@ -93,24 +102,20 @@ def _target(node: NodeReport) -> str:
     return os.path.relpath(flow.file)
 
 
-def _repeated(typed: str) -> list[str]:
-    """Return what a command said of parameters, overrides and plugins."""
+def _repeated(typed: str) -> list[list[str]]:
+    """Return what a command said of parameters, overrides and plugins: each option, with its value if that is a word of its own."""
     import shlex
 
     try:
         words = iter(shlex.split(typed))
     except ValueError:  # what was typed into Python need not be a shell's
         return []
-    found: list[str] = []
+    found: list[list[str]] = []
     for word in words:
         if word in _REPEATED:
-            found += [word, *_next(words)]
+            found.append([word, *islice(words, 1)])
         elif word.startswith("--params=") or (
             word.startswith(("-P", "-O", "-p")) and not word.startswith("--")
         ):
-            found.append(word)
+            found.append([word])
     return found
-
-
-def _next(words: Iterator[str]) -> list[str]:
-    return [word for _, word in zip(range(1), words, strict=False)]

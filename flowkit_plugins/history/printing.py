@@ -184,12 +184,11 @@ class Story:
             if left:
                 yield f"not torn down: {', '.join(left)}"
         if self.run.status in BAD_ENDS and self.begin.get("resumable"):
-            yield f"continue it with: {command([task.key for task in self.tasks], self.begin)} --resume={self.run.id}{self._again()}"
-
-    def _again(self) -> str:
-        """Return what has to be given again: secrets are not stored."""
-        params = self.begin.get("params", {})
-        return "".join(f" -P {name}=…" for name, noted in params.items() if noted["secret"] and noted["given"])
+            yield f"continue it with: {command([task.key for task in self.tasks], self.begin)} --resume={self.run.id}"
+            params = self.begin.get("params", {})
+            again = [name for name, noted in params.items() if noted["secret"] and noted["given"]]
+            if again:
+                yield f"  (with {', '.join(again)}: secrets are not stored)"
 
     def as_json(self) -> dict[str, Any]:
         """Return the run as ``show --json`` has it."""

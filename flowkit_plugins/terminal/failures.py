@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from flowkit.facts import rerun
+from flowkit.facts import rerun, withheld
 from flowkit.graph import BoundTask
 from flowkit.printable import clean
 from flowkit.reports import BAD, Attempt, NodeReport, RunReport, TeardownReport
@@ -101,6 +101,8 @@ class _Failure:
             self._write_sections(last)
         screen.line()
         screen.line(f"re-run: {rerun(node, self._command)}")
+        if names := withheld(self._command):
+            screen.line(f"  (with {', '.join(names)}: what is secret is not shown)")
 
     def _where(self) -> str:
         """Return ``weather.py:14  attempt 2 of 2, 30.00s, timeout``."""

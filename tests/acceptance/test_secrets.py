@@ -252,8 +252,30 @@ def test_an_override_by_a_secret_is_masked_in_the_command(nowhere, secret, writt
         ("show",),
         secret=f"t={secret}",
     )
-    assert "t=**********" in ended[0].out
+    assert "re-run: flowkit run m.py::u\n  (with t: what is secret is not shown)\n" in ended[0].out
     assert "t=**********" in ended[1].out
+
+
+@pytest.mark.parametrize("secret", [SECRET, "ab9"], ids=["long", "short"])
+@pytest.mark.parametrize("written", ["-P token={}", "-Ptoken={}"])
+def test_a_secret_is_left_out_of_the_command_to_run_it_again(nowhere, project, secret, written):
+    ran, _ = nowhere(
+        """
+        from pydantic import SecretStr
+        @task
+        def t(token: SecretStr, n: int, url: str = "") -> int: raise ValueError("no")
+        """,
+        ("run", "m.py", "-P", "n=1", *written.format(secret).split(" "), "-P", f"url=http://{secret}@x"),
+        ("show",),
+        secret=f"token={secret}",
+    )
+    again = ran.out.partition("re-run: flowkit ")[2].splitlines()
+    assert again[0] == "run m.py::t -P n=1" + (f" -P url=http://{secret}@x" if secret == "ab9" else "")
+    assert again[1] == f"  (with token{'' if secret == 'ab9' else ', url'}: what is secret is not shown)"
+    ended = project.flowkit(*again[0].split())
+    assert ended.exit_code == 4
+    assert "token" in ended.err
+    assert project.flowkit(*again[0].split(), env={"FLOWKIT_PARAM_TOKEN": secret}).exit_code == 1
 
 
 def test_an_override_by_a_secret_is_masked_in_what_the_task_says(nowhere):
