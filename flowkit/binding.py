@@ -171,6 +171,7 @@ class Binder(Lookup):
             loop = path[path.index(step) :]
             first = loop.index(min(loop))  # the same text, whichever of them is asked for
             raise CycleError.along([*loop[first:], *loop[: first + 1]])
+        self.errors += declaration.unnamed()
         scope = self._scope(declaration)
         below: dict[str, BoundResource] = {}
         constants: dict[str, object] = {}

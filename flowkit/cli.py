@@ -213,8 +213,8 @@ def run_command(targets: Sequence[str], given: Mapping[str, Any]) -> int:
     handler = Signals()
     try:
         session = open_session(targets, plugins, command=command)
-        session.configure(flags)
-        sources = session.prepare(lambda: Sources(typed=typed, file=file), overrides=overrides)
+        session.configure(flags, later=True)
+        sources = session.prepare(Sources(typed=typed, file=file), overrides=overrides)
         if flags.get("verbose"):
             for variable in sources.strangers({n for found in session.parameters.values() for n in found}):
                 streams.tell(f"warning: ${variable} names no parameter of this flow")
@@ -291,7 +291,7 @@ def _tasks_command() -> click.Command:
 def _tasks(targets: Sequence[str], plugins: Sequence[str]) -> None:
     session = open_session(targets, plugins)
     try:
-        session.configure({})
+        session.configure({}, later=True)
         graph = session.collect()
     finally:
         session.close()

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -55,14 +55,15 @@ class Collector:
     Args:
         root: The project's root folder.
         importer: Executes the files.
-        on_flowconf: Told of each ``flowconf.py`` that was loaded (its hooks make it a plugin).
+        on_flowconf: Told of each ``flowconf.py`` that was loaded (its hooks make it a plugin); returns what is wrong
+            with it.
     """
 
     def __init__(
         self,
         root: Path,
         importer: Importer,
-        on_flowconf: Callable[[ModuleType, str], None] = lambda module, path: None,
+        on_flowconf: Callable[[ModuleType, str], Sequence[UsageError]] = lambda module, path: (),
     ) -> None:
         self.root = root
         self.errors: list[UsageError] = []
@@ -149,7 +150,7 @@ class Collector:
             self._note(self.flows[path], target)
             return
         module = self._load(file)
-        layer = read_layer(module, path)
+        layer = read_layer(module, path, self.errors)
         wrong = len(self.errors)
         take_in_unnamed(layer, self.errors, self._notes)
         # If there are no tasks, a resource may have taken their names, and that is said.
@@ -205,7 +206,7 @@ class Collector:
             self._adopt(self.flows[path].layer, target)
             self._note(self.flows[path], target)
         else:
-            layer = read_layer(module, path)
+            layer = read_layer(module, path, self.errors)
             self._adopt(layer, target)
             self._add_layer(layer, file, target, imported=imported)
 
@@ -246,8 +247,8 @@ class Collector:
             self._confs[folder] = None
             if file.is_file():
                 module = self._load(file)
-                self._on_flowconf(module, self._relative(file))
-                self._confs[folder] = read_layer(module, self._relative(file))
+                self.errors += self._on_flowconf(module, self._relative(file))
+                self._confs[folder] = read_layer(module, self._relative(file), self.errors)
         return self._confs[folder]
 
     def load_function(self, text: str) -> object:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from types import CodeType, FunctionType, MethodType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from flowkit.annotations import MISSING
 from flowkit.errors import DeclarationError
+
+if TYPE_CHECKING:
+    import inspect
 
 VARARGS, VARKEYWORDS = 0x04, 0x08  # of a code object's co_flags
 GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200
@@ -93,6 +97,11 @@ def written(function: object) -> object:
     return seen
 
 
+def _plain(function: object) -> FunctionType | None:
+    """Return a function whose code says all of its signature."""
+    return function if type(function) is FunctionType and not hasattr(function, "__wrapped__") else None
+
+
 class Declaration:
     """A function under a decorator of flowkit's, with the options written there.
 
@@ -155,18 +164,15 @@ class Declaration:
         return bool(self.flags & (GENERATOR | ASYNC_GENERATOR))
 
     def arguments(self) -> tuple[Argument, ...]:
-        """Return the arguments in order.
+        """Return the arguments in order, those without a name of their own (``unnamed``) left out.
 
         Raises:
-            DeclarationError: It has ``*args``, ``**kwargs`` or positional-only arguments.
+            DeclarationError: It cannot be asked for them.
         """
         if self._arguments is None:
-            function = self.function
             # The plain case is read from the code object: inspect.signature costs 9 µs a function.
-            if type(function) is FunctionType and not hasattr(function, "__wrapped__"):
-                self._arguments = self._from_code(function)
-            else:
-                self._arguments = self._from_signature()
+            plain = _plain(self.function)
+            self._arguments = self._from_code(plain) if plain is not None else self._from_signature()
         return self._arguments
 
     def _refuse(self, what: str, remedy: str) -> DeclarationError:
@@ -174,10 +180,6 @@ class Declaration:
 
     def _from_code(self, function: FunctionType) -> tuple[Argument, ...]:
         code = function.__code__
-        if code.co_flags & (VARARGS | VARKEYWORDS):
-            raise self._starred()
-        if code.co_posonlyargcount:
-            raise self._positional()
         count, total = code.co_argcount, code.co_argcount + code.co_kwonlyargcount
         if not total:
             return ()
@@ -188,7 +190,7 @@ class Declaration:
         keywords = function.__kwdefaults__ or {}
         found = [
             Argument(names[i], hints.get(names[i], MISSING), defaults[i - first] if i >= first else MISSING)
-            for i in range(count)
+            for i in range(code.co_posonlyargcount, count)
         ]
         found += [
             Argument(names[i], hints.get(names[i], MISSING), keywords.get(names[i], MISSING))
@@ -197,31 +199,53 @@ class Declaration:
         return tuple(found)
 
     def _from_signature(self) -> tuple[Argument, ...]:
-        import inspect  # only wrapped or unusual callables come here
-
         found = []
-        try:
-            parameters = inspect.signature(self.function).parameters.values()
-        except (TypeError, ValueError) as error:  # some of those written in C say nothing of their arguments
-            raise self._refuse(f"cannot be asked for its arguments: {error}", "Write a function that calls it.") from None
-        for parameter in parameters:
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                raise self._starred()
-            if parameter.kind is parameter.POSITIONAL_ONLY:
-                raise self._positional()
+        for parameter in self._signature():
+            if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                continue
             hint = MISSING if parameter.annotation is parameter.empty else parameter.annotation
             default = MISSING if parameter.default is parameter.empty else parameter.default
             found.append(Argument(parameter.name, hint, default))
         return tuple(found)
 
-    def _starred(self) -> DeclarationError:
-        return self._refuse(
-            "takes *args or **kwargs, whose names say nothing",
-            "Name each argument: its name says what is handed over.",
-        )
+    def _signature(self) -> Collection[inspect.Parameter]:
+        import inspect  # only wrapped or unusual callables come here
 
-    def _positional(self) -> DeclarationError:
-        return self._refuse(
-            "has positional-only arguments, which have no names to ask by",
-            "Take the '/' out of its signature.",
-        )
+        try:
+            return inspect.signature(self.function).parameters.values()
+        except (TypeError, ValueError) as error:  # some of those written in C say nothing of their arguments
+            raise self._refuse(f"cannot be asked for its arguments: {error}", "Write a function that calls it.") from None
+
+    def positional(self) -> tuple[str, ...]:
+        """Return the names of positional-only arguments, which are of no use."""
+        plain = _plain(self.function)
+        if plain is not None:
+            return plain.__code__.co_varnames[: plain.__code__.co_posonlyargcount]
+        return tuple(p.name for p in self._signature() if p.kind is p.POSITIONAL_ONLY)
+
+    def unnamed(self) -> list[DeclarationError]:
+        """Return what is wrong with arguments that have no names to ask by."""
+        plain = _plain(self.function)
+        if plain is not None:
+            starred = bool(plain.__code__.co_flags & (VARARGS | VARKEYWORDS))
+        else:
+            starred = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in self._signature())
+        errors = []
+        if self.positional():
+            what = "has positional-only arguments, which have no names to ask by"
+            errors.append(self._refuse(what, "Take the '/' out of its signature."))
+        if starred:
+            what = "takes *args or **kwargs, whose names say nothing"
+            errors.append(self._refuse(what, "Name each argument: its name says what is handed over."))
+        return errors
+
+    def asks(self) -> set[str]:
+        """Return every name that it may ask for, whether it is declared rightly or not."""
+        try:
+            arguments, found = self.arguments(), set(self.positional())
+        except DeclarationError:
+            arguments, found = (), set()
+        each = self.options.get("each")
+        found |= {argument.name for argument in arguments}
+        found |= {source for source in each.values() if isinstance(source, str)} if isinstance(each, Mapping) else set()
+        return found | {name for a in arguments for name in re.findall(r"From\((?:name=)?['\"]([^'\"]+)", f"{a.annotation}")}

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from flowkit.errors import FlowError, SelectionError
+from flowkit.options import listed
 from flowkit.parameters import Sources
 from flowkit.runs import Run
-from flowkit.session import Session, listed
+from flowkit.session import Session
 
 
 def run(
@@ -45,10 +46,9 @@ def run(
         scheduled_at=flags.pop("scheduled_at", None),
     )
     try:
-        session.configure(flags)
-        sources = session.prepare(
-            lambda: Sources(file=params) if isinstance(params, (str, Path)) else Sources(given=params), override
-        )
+        session.configure(flags, later=True)
+        sources = Sources(file=params) if isinstance(params, (str, Path)) else Sources(given=params)
+        session.prepare(sources, override)
         return session.execute(params=sources, keep=keep)
     finally:
         session.close()

@@ -32,23 +32,29 @@ class Layer:
     module: ModuleType | None = None
 
 
-def read_layer(module: ModuleType, where: str) -> Layer:
-    """Return the declarations that a module makes visible, and its Flow."""
+def read_layer(module: ModuleType, where: str, errors: list[UsageError]) -> Layer:
+    """Return the declarations that a module makes visible, and its Flow.
+
+    Args:
+        module: The module.
+        where: The file, or the plugins.
+        errors: Takes a second flow, and names that cannot be.
+    """
     layer = Layer(where, module=module)
     names, own, here = layer.names, layer.own, module.__name__
     for attribute, value in list(vars(module).items()):
         if type(value) is Flow:
             if layer.flow is not None and layer.flow is not value:
-                raise DeclarationError(
-                    f"{where} has two flows: {layer.flow!r} and {value!r}", remedy="A module is one flow: keep one."
-                )
+                two = f"{where} has two flows: {layer.flow!r} and {value!r}"
+                errors.append(DeclarationError(two, remedy="A module is one flow: keep one."))
             layer.flow = value
             continue
         declaration = declared(value)
         if declaration is None:
             continue
         name = declaration.name if declaration.renamed else attribute
-        _check_name(declaration, name)
+        if not _well_named(declaration, name, errors):
+            name = attribute
         if name != declaration.name:  # imported under another name: known by that here
             copy = type(declaration)(declaration.function, dict(declaration.options))
             copy.name = name
@@ -63,12 +69,12 @@ def _can_be_a_name(text: str) -> bool:
     return bool(text.strip()) and _NOT_IN_NAMES.isdisjoint(text)
 
 
-def _check_name(declaration: Declaration, name: object) -> None:
-    if not isinstance(name, str) or not (name.isidentifier() or _can_be_a_name(name)):
-        raise DeclarationError(
-            f"{declaration.kind} at {declaration.where}: its name is {name!r}",
-            remedy="A name is text, not empty, without brackets and colons.",
-        )
+def _well_named(declaration: Declaration, name: object, errors: list[UsageError]) -> bool:
+    if isinstance(name, str) and (name.isidentifier() or _can_be_a_name(name)):
+        return True
+    what = f"{declaration.kind} at {declaration.where}: its name is {name!r}"
+    errors.append(DeclarationError(what, remedy="A name is text, not empty, without brackets and colons."))
+    return False
 
 
 def take_in_unnamed(layer: Layer, errors: list[UsageError], notes: list[str]) -> None:
@@ -80,7 +86,7 @@ def take_in_unnamed(layer: Layer, errors: list[UsageError], notes: list[str]) ->
         notes: Takes what is left out, and why.
     """
     assert layer.module is not None  # it was just read
-    made = declared_in(layer.module)
+    made = [d for d in declared_in(layer.module) if not d.renamed or _well_named(d, d.name, errors)]
     twice = _defined_twice(made, errors) if len({declaration.name for declaration in made}) < len(made) else set()
     shown = {id(declaration.function) for declaration in layer.names.values()}
     unnamed = [declaration for declaration in made if id(declaration.function) not in shown]
@@ -94,7 +100,8 @@ def take_in_unnamed(layer: Layer, errors: list[UsageError], notes: list[str]) ->
         if id(declaration) in marks or name in twice:
             continue
         scope, dot, _ = getattr(declaration.function, "__qualname__", "").rpartition(".")
-        _check_name(declaration, name)
+        if not _well_named(declaration, name, errors):
+            continue
         if dot and not scope.endswith("<locals>"):
             notes.append(f"{kind} `{name}` ({declaration.where}) is left out: it is defined in class `{scope}`")
         elif name in layer.names:

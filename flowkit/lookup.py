@@ -21,6 +21,7 @@ from flowkit.errors import (
 )
 from flowkit.graph import BoundFlow, BoundResource, BoundTask
 from flowkit.hookspecs import Option
+from flowkit.imports import declared_in
 from flowkit.layers import Layer
 from flowkit.options import (
     CORE_OPTIONS,
@@ -238,6 +239,13 @@ class Lookup:
             names.update(layer.names)
             names.update(parts)
         return sorted(names)
+
+    def may_ask(self) -> set[str]:
+        """Return every name that a definition may ask for, one that could not be bound included."""
+        declarations = [d for layer in self.layers for d in layer.names.values()]
+        declarations += [d for layer in self.layers if layer.module is not None for d in declared_in(layer.module)]
+        declarations += [o.declaration for o in self.around.overrides.values() if o.declaration is not None]
+        return {name for declaration in declarations for name in declaration.asks()}
 
     def _found_part(self, index: int, whole: str, name: str, *, beneath: bool) -> Found:
         """Return a name that a task of a layer provides: what stands in for that task provides it, too."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from flowkit.annotations import MISSING
 from flowkit.annotations import text as shown
@@ -11,8 +11,11 @@ from flowkit.digests import Undigestible, digest
 from flowkit.errors import (
     OptionError,
     UsageError,
+    did_you_mean,
+    listing,
 )
 from flowkit.hookspecs import Option
+from flowkit.scheduler.triggers import TRIGGERS
 
 #: Options of ``@task`` that the core reads itself.
 CORE_OPTIONS = ("name", "each", "provides", "needs", "trigger", "fallback", "allow_failure", "tags")
@@ -52,6 +55,55 @@ def flag_of(value: object, option: str, where: str) -> bool:
     if isinstance(value, bool):
         return value
     raise OptionError(f"{where}: {option}={value!r}", remedy=f"{option} is True or False.")
+
+
+def trigger_of(value: object, where: str) -> str | None:
+    """Return a trigger by its name.
+
+    Raises:
+        OptionError: There is no such.
+    """
+    if value is None or (isinstance(value, str) and value in TRIGGERS):
+        return value
+    raise OptionError(
+        f"{where}: there is no trigger {value!r}",
+        known=f"triggers: {listing(TRIGGERS)}",
+        remedy=did_you_mean(str(value), TRIGGERS, "Name one of these, or leave trigger= out."),
+    )
+
+
+def no_argument(name: str, names: Sequence[str], before: Collection[str], where: str) -> OptionError | None:
+    """Return what is wrong with a name in a key of ``each``, if anything.
+
+    Args:
+        name: The name.
+        names: Of the task's arguments.
+        before: The names that stand before it in ``each``.
+        where: The task, and where it is.
+    """
+    if name in before:
+        return OptionError(f"{where}: each names {name!r} twice", remedy="Keep one of the two.")
+    if name in names:
+        return None
+    return OptionError(
+        f"{where}: each names {name!r}, which is no argument of it",
+        known=f"arguments: {listing(names)}",
+        remedy=did_you_mean(name, names, "Name one of its arguments."),
+    )
+
+
+def listed(value: object) -> list[str]:
+    """Return the texts of a flag that takes several, of which one may stand alone."""
+    if not value:
+        return []
+    return [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]  # a list or tuple
+
+
+def several(value: object, alone: str | None) -> tuple[str, ...]:
+    """Return the values of a flag that may be given several times; ``True`` is the flag alone."""
+    if value is True:
+        return () if alone is None else (alone,)
+    return tuple(listed(value))
 
 
 def same(one: object, two: object) -> bool:

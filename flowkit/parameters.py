@@ -12,7 +12,7 @@ from typing import Any
 
 from flowkit.annotations import MISSING
 from flowkit.annotations import text as shown
-from flowkit.errors import FlowError, ParameterError, UsageError, a_kind, did_you_mean, listing
+from flowkit.errors import ParameterError, UsageError, a_kind, did_you_mean, listing
 from flowkit.records import field, record
 from flowkit.secrets import STARS, concealing, holds_secret, wants_secret
 from flowkit.typeparts import parts_of
@@ -71,8 +71,8 @@ class Sources:
         given: ``params={...}`` of Python.
         file: ``--params FILE``.
 
-    Raises:
-        FlowError: Texts without ``=``, and a file that cannot be read, all together.
+    Attributes:
+        errors: What cannot be read: texts without ``=``, a file.
     """
 
     def __init__(
@@ -80,26 +80,29 @@ class Sources:
     ) -> None:
         self.file = str(file) if file else ""
         self.near: dict[str, Given] = {}
-        errors: list[UsageError] = []
+        self.errors: list[UsageError] = []
+        self._unread: set[str] = set()
+        self._whole = True
         for text in typed:
             name, equals, value = text.partition("=")
             if not equals or not name.strip():
                 lacks = "no name before the '='" if equals else "no '='"
-                errors.append(ParameterError(f"-P {text}: {lacks}", remedy="Write -P name=value."))
+                self.errors.append(ParameterError(f"-P {text}: {lacks}", remedy="Write -P name=value."))
+                self._unread.add(text.strip())
                 continue
             self.near[name.strip()] = Given(value, f"-P {text}", text=True)
         try:
             for name, handed in named(given, "params").items():
                 self.near[name] = Given(handed, f"params[{name!r}]", text=False)
         except ParameterError as error:
-            errors.append(error)
+            self.errors.append(error)
+            self._whole = False
         read: Mapping[str, Any] = {}
         try:
             read = _read_file(Path(file)) if file else {}
         except ParameterError as error:
-            errors.append(error)
-        if errors:
-            raise FlowError(errors)
+            self.errors.append(error)
+            self._whole = False
         self.far = {name: Given(value, self.file, text=False) for name, value in read.items()}
 
     def find(self, name: str) -> Given | None:
@@ -111,29 +114,25 @@ class Sources:
             return Given(os.environ[variable], f"${variable}", text=True)
         return self.far.get(name)
 
-    def unknown(self, known: Iterable[str]) -> list[ParameterError]:
-        """Return an error for every name that is no parameter of the flow (the environment excepted)."""
+    def lacks(self, name: str) -> bool:
+        """Whether there is surely no value for a parameter: none was meant to be there that could not be read."""
+        return self._whole and name not in self._unread and self.find(name) is None
+
+    def unknown(self, known: Iterable[str]) -> Iterator[tuple[str, ParameterError]]:
+        """Yield every name that is no parameter of the flow (the environment excepted), with the error for it."""
         names = list(known)
-        errors = []
         for name, given in {**self.far, **self.near}.items():
             if name not in names:
-                errors.append(
-                    ParameterError(
-                        f"{_origin(given)}: the flow has no parameter {name!r}",
-                        known=f"its parameters: {listing(names)}",
-                        remedy=did_you_mean(name, names, "Take it out, or give a task an argument of that name."),
-                    )
+                yield name, ParameterError(
+                    f"{given.origin}: the flow has no parameter {name!r}",
+                    known=f"its parameters: {listing(names)}",
+                    remedy=did_you_mean(name, names, "Take it out, or give a task an argument of that name."),
                 )
-        return errors
 
     def strangers(self, known: Iterable[str]) -> list[str]:
         """Return the environment's parameter variables that name no parameter."""
         names = {PREFIX + name.upper() for name in known}
         return sorted(v for v in os.environ if v.startswith(PREFIX) and v not in names)
-
-
-def _origin(given: Given) -> str:
-    return given.origin
 
 
 def named(given: Any, keyword: str) -> Mapping[str, object]:

@@ -13,7 +13,7 @@ import pluggy
 
 from flowkit import hookspecs
 from flowkit.declarations import Declaration
-from flowkit.errors import OptionError, PluginError, did_you_mean, listing
+from flowkit.errors import FlowError, OptionError, PluginError, UsageError, did_you_mean, listing
 from flowkit.tasks import declared
 
 GROUP = "flowkit"
@@ -122,12 +122,16 @@ class Plugins:
         self.names.append(name)
         self.origins[name] = origin
 
-    def add_flowconf(self, module: ModuleType, path: str) -> None:
-        """Register the hooks of a ``flowconf.py``; it is a plugin only if it has some."""
+    def add_flowconf(self, module: ModuleType, path: str) -> list[OptionError]:
+        """Register the hooks of a ``flowconf.py``, and return what is wrong; it is a plugin only if it has some."""
         has_hooks = any(getattr(value, "flowkit_impl", None) for value in vars(module).values())
-        if has_hooks and not self.manager.has_plugin(path):
+        if not has_hooks or self.manager.has_plugin(path):
+            return []
+        try:
             self._add(path, module, "flowconf.py")
-            self.check()
+        except OptionError as error:
+            return [error]
+        return self.check()
 
     def register(self, plugin: object, name: str) -> None:
         """Add a plugin object; plugins use it for the object that keeps their state in a session."""
@@ -138,19 +142,17 @@ class Plugins:
         except pluggy.PluginValidationError as error:
             raise OptionError(f"plugin {name!r}: {error}", remedy="Mend its signature; docs: hooks.") from error
 
-    def check(self) -> None:
-        """Refuse misspelt hooks.
-
-        Raises:
-            OptionError: An implementation is for no hook of flowkit's.
-        """
+    def check(self) -> list[OptionError]:
+        """Return an error for each implementation that is for no hook of flowkit's."""
+        errors = []
         specs = [name for name in vars(hookspecs) if name.startswith("flowkit_")]
         for name, plugin in self.manager.list_name_plugin():
             for attribute in dir(plugin):
                 if attribute in specs or not attribute.startswith("flowkit_"):
                     continue
                 if getattr(getattr(plugin, attribute, None), "flowkit_impl", None) is not None:
-                    raise OptionError.unknown("hook", attribute, f"plugin {name!r}", specs)
+                    errors.append(OptionError.unknown("hook", attribute, f"plugin {name!r}", specs))
+        return errors
 
     def resources(self) -> dict[str, tuple[Declaration, str]]:
         """Return the tasks and resources that plugins bring: name → (declaration, plugin)."""
@@ -170,18 +172,28 @@ class Plugins:
 
         Called as pluggy does, the one registered last first, ``tryfirst`` and ``trylast`` honoured;
         answers are in the order of registration, built-ins first.
+
+        Raises:
+            FlowError: The ``OptionError`` of each implementation that raised one.
+            PluginError: One raised anything else.
         """
         caller = getattr(self.manager.hook, hook)
         answers = []
+        wrong: list[UsageError] = []
         for impl in reversed(caller.get_hookimpls()):
             try:
                 answer = impl.function(*[arguments[name] for name in impl.argnames])
+            except OptionError as error:
+                wrong.append(error)
             except Exception as error:
-                if isinstance(error, (OptionError,)):
-                    raise
+                if wrong:
+                    break  # it may not have been ready for what is wrong
                 raise PluginError(impl.plugin_name, hook, error) from error
-            if answer is not None:
-                answers.append((impl.plugin_name, answer))
+            else:
+                if answer is not None:
+                    answers.append((impl.plugin_name, answer))
+        if wrong:
+            raise FlowError(wrong[::-1])
         answers.reverse()
         return answers
 

@@ -9,9 +9,9 @@ one that it overrides.
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType, GenericAlias
-from typing import Any
+from typing import Any, TypeVar
 
 from flowkit.annotations import MISSING, Wants
 from flowkit.binding import (
@@ -45,9 +45,12 @@ from flowkit.options import (
     CORE_OPTIONS,
     flag_of,
     names_of,
+    no_argument,
+    trigger_of,
 )
-from flowkit.scheduler.triggers import TRIGGERS
 from flowkit.tasks import Task
+
+T = TypeVar("T")
 
 _REFUSED = GENERATOR | ASYNC_GENERATOR | VARARGS | VARKEYWORDS  # of a task's flags
 
@@ -176,6 +179,14 @@ class Resolver(Binder):
         self.errors.append(error)
         self.unsure.add(bound)
 
+    def _tried(self, bound: BoundTask, otherwise: T, call: Callable[..., T], *arguments: object) -> T:
+        """Return what a call does; ``otherwise`` if it finds something wrong with a task, which is kept for the end."""
+        try:
+            return call(*arguments)
+        except UsageError as error:
+            self._wrong(bound, error)
+            return otherwise
+
     def _bind_plain(self, bound: BoundTask, declaration: Declaration) -> bool:
         """Bind a task that says nothing but names of tasks that were found before; return whether it is one.
 
@@ -202,16 +213,16 @@ class Resolver(Binder):
 
     def _bind_task(self, bound: BoundTask, declaration: Declaration, layer: int) -> None:
         if declaration.is_generator:
-            raise DeclarationError(
-                f"task {bound.name!r} ({bound.where}) yields",
-                remedy="A task returns its result: return a list. What sets up and tears down is a @resource.",
-            )
+            remedy = "A task returns its result: return a list. What sets up and tears down is a @resource."
+            self._wrong(bound, DeclarationError(f"task {bound.name!r} ({bound.where}) yields", remedy=remedy))
+        for error in declaration.unnamed():
+            self._wrong(bound, error)
         self._apply_options(bound, declaration)
         each = self._each(bound, declaration) if declaration.options else {}
         asked_from = (layer, declaration.name)
         bound.edges = edges = []
-        for argument in declaration.arguments():
-            if argument.name in each:
+        for argument in declaration.arguments() if each is not None else ():
+            if each and argument.name in each:
                 continue
             try:
                 edge = self._bind_argument(bound, declaration, argument, asked_from)
@@ -220,7 +231,7 @@ class Resolver(Binder):
             else:
                 edges += [edge] if edge is not None else []
         if declaration.options:
-            self._bind_each(bound, declaration, each, asked_from)
+            self._bind_each(bound, declaration, each or {}, asked_from)
             self._bind_needs(bound, declaration, asked_from, edges)
 
     def _apply_options(self, bound: BoundTask, declaration: Declaration) -> None:
@@ -238,17 +249,11 @@ class Resolver(Binder):
         if not written and not self._says_more:
             return
         where = f"task {bound.name!r} ({bound.where})"
-        bound.allow_failure = flag_of(options.get("allow_failure", False), "allow_failure", where)
-        bound.tags = names_of(options.get("tags", ()), "tags", where)
-        bound.provides = names_of(options.get("provides", ()), "provides", where)
-        trigger = options.get("trigger")
-        if trigger is not None and (not isinstance(trigger, str) or trigger not in TRIGGERS):
-            raise OptionError(
-                f"{where}: there is no trigger {trigger!r}",
-                known=f"triggers: {listing(TRIGGERS)}",
-                remedy=did_you_mean(str(trigger), TRIGGERS, "Name one of these, or leave trigger= out."),
-            )
-        bound.trigger = trigger
+        allow = options.get("allow_failure", False)
+        bound.allow_failure = self._tried(bound, False, flag_of, allow, "allow_failure", where)
+        bound.tags = self._tried(bound, (), names_of, options.get("tags", ()), "tags", where)
+        bound.provides = self._tried(bound, (), names_of, options.get("provides", ()), "provides", where)
+        bound.trigger = self._tried(bound, None, trigger_of, options.get("trigger"), where)
 
     # Arguments
 
@@ -314,30 +319,31 @@ class Resolver(Binder):
 
     # Fan-out, needs, fallback
 
-    def _each(self, bound: BoundTask, declaration: Declaration) -> dict[str, tuple[str, ...]]:
-        """Return argument → the entry of ``each`` that it is in."""
+    def _each(self, bound: BoundTask, declaration: Declaration) -> dict[str, tuple[str, ...]] | None:
+        """Return argument → the entry of ``each`` that it is in; None if that is wrong, which is kept.
+
+        Then it is not known which arguments take elements, and which lead somewhere.
+        """
         each = declaration.options.get("each")
         if each is None:
             return {}
         where = f"task {bound.name!r} ({bound.where})"
+        names = [*declaration.positional(), *[argument.name for argument in declaration.arguments()]]
         if not isinstance(each, Mapping) or not each:
             wrong = "is empty" if isinstance(each, Mapping) else "is no mapping"
-            raise OptionError(f"{where}: each={each!r} {wrong}", remedy='Write each={"argument": "source"}.')
-        names = [argument.name for argument in declaration.arguments()]
+            self._wrong(bound, OptionError(f"{where}: each={each!r} {wrong}", remedy='Write each={"argument": "source"}.'))
+            return None
         found: dict[str, tuple[str, ...]] = {}
+        problems: list[OptionError] = []
         for key in each:
             arguments = tuple(part.strip() for part in key.split(",")) if isinstance(key, str) else (str(key),)
             for argument in arguments:
-                if argument not in names:
-                    raise OptionError(
-                        f"{where}: each names {argument!r}, which is no argument of it",
-                        known=f"arguments: {listing(names)}",
-                        remedy=did_you_mean(argument, names, "Name one of its arguments."),
-                    )
-                if argument in found:
-                    raise OptionError(f"{where}: each names {argument!r} twice", remedy="Keep one of the two.")
+                problem = no_argument(argument, names, found, where)
+                problems += [problem] if problem is not None else []
                 found[argument] = arguments
-        return found
+        for problem in problems:
+            self._wrong(bound, problem)
+        return found if not problems else None
 
     def _bind_each(
         self,
@@ -346,7 +352,7 @@ class Resolver(Binder):
         each: Mapping[str, tuple[str, ...]],
         asked_from: tuple[int, str],
     ) -> None:
-        written: Any = declaration.options.get("each") or {}
+        written: Any = declaration.options["each"] if each else {}
         elements: list[Element] = []
         for key, source in written.items():
             names = each[key.split(",")[0].strip()]
@@ -394,23 +400,29 @@ class Resolver(Binder):
         self, bound: BoundTask, declaration: Declaration, asked_from: tuple[int, str], edges: list[Edge]
     ) -> None:
         where = f"task {bound.name!r} ({bound.where})"
-        for name in names_of(declaration.options.get("needs", ()), "needs", where):
-            found = self._must_be_task(name, "needs", bound, asked_from)
-            edges.append(Edge(self._found_task(found)))
+        names: tuple[str, ...] = ()
+        for name in self._tried(bound, names, names_of, declaration.options.get("needs", ()), "needs", where):
+            needed = self._tried(bound, None, self._must_be_task, name, "needs", bound, asked_from)
+            if needed is not None:
+                edges.append(Edge(self._found_task(needed)))
         fallback = declaration.options.get("fallback")
         if fallback is not None:
-            if not isinstance(fallback, str):
-                raise OptionError(f"{where}: fallback={fallback!r} is no name", remedy="Name a task as text.")
-            found = self._must_be_task(fallback, "fallback", bound, asked_from)
-            bound.fallback = self._found_task(found)
-            bound.fallback.is_fallback = True
-            if bound.provides:
-                bound.fallback.owes = {**bound.fallback.owes, bound.name: bound.provides}
-        if bound.trigger is not None and not edges and "trigger" in declaration.options:
+            self._tried(bound, None, self._bind_fallback, bound, fallback, asked_from)
+        if bound.trigger is not None and not edges and "trigger" in declaration.options and bound not in self.unsure:
             raise OptionError(
                 f"{where}: trigger={bound.trigger!r} on a task that has nothing above it",
                 remedy="Ask for a task by argument, or name one in needs=[…].",
             )
+
+    def _bind_fallback(self, bound: BoundTask, fallback: object, asked_from: tuple[int, str]) -> None:
+        if not isinstance(fallback, str):
+            where = f"task {bound.name!r} ({bound.where})"
+            raise OptionError(f"{where}: fallback={fallback!r} is no name", remedy="Name a task as text.")
+        found = self._must_be_task(fallback, "fallback", bound, asked_from)
+        bound.fallback = self._found_task(found)
+        bound.fallback.is_fallback = True
+        if bound.provides:
+            bound.fallback.owes = {**bound.fallback.owes, bound.name: bound.provides}
 
     def _must_be_task(self, name: str, option: str, bound: BoundTask, asked_from: tuple[int, str]) -> Found:
         found = self.find(name, asked_from)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from flowkit.collector import CollectedFlow
-from flowkit.errors import SelectionError, did_you_mean, listing
+from flowkit.errors import FlowError, SelectionError, UsageError, did_you_mean, listing
 from flowkit.graph import BoundFlow, BoundTask, Graph
 from flowkit.records import field, record
 from flowkit.targets import Selector
@@ -43,8 +43,9 @@ def choose(
     """Return what targets, ``-k``, ``-m`` and ``--deselect`` choose together.
 
     Raises:
-        SelectionError: A name leads nowhere, or an expression cannot be read.
+        FlowError: Names that lead nowhere, and expressions that cannot be read, all together.
     """
+    errors: list[UsageError] = []
     below = any(selector.below for collected, _, _ in flows for selector in collected.selectors)
     users = graph.users() if below else {}
     asked: dict[BoundTask, set[Want]] = {}
@@ -54,7 +55,11 @@ def choose(
             every = {ALL}  # copies of a set do not ask for hashes again
             asked.update({task: every.copy() for task in own if not task.is_fallback})
         for selector in collected.selectors:
-            task = _named(graph, bound, selector)
+            try:
+                task = _named(graph, bound, selector)
+            except SelectionError as error:
+                errors.append(error)
+                continue
             if selector.element is not None:
                 exact.setdefault(task, []).append(selector.element)
             for found, wants in _around(graph, task, selector, users):
@@ -63,11 +68,14 @@ def choose(
     for task, ids in exact.items():
         asked[task].add(want(task, Spelled(task, ids)))
     selection = Selection([*asked], only_some(asked), exact)
-    if keyword:
-        _by_keyword(selection, parse(keyword, "-k"), whole=not re.search(r"\bnot\b", keyword))
-    if tags:
-        wanted = parse(tags, "-m")
-        selection.targets = [t for t in selection.targets if _matches_tags(wanted, t)]
+    by_keyword = _parsed(keyword, "-k", errors)
+    by_tags = _parsed(tags, "-m", errors)
+    if errors:
+        raise FlowError(errors)
+    if by_keyword is not None:
+        _by_keyword(selection, by_keyword, whole=not re.search(r"\bnot\b", keyword))
+    if by_tags is not None:
+        selection.targets = [t for t in selection.targets if _matches_tags(by_tags, t)]
     for name in deselect:
         _deselect(selection, name)
     return selection
@@ -168,6 +176,14 @@ def _deselect(selection: Selection, name: str) -> None:
 
 
 _TOKEN = r"\s*(\(|\)|\band\b|\bor\b|\bnot\b|[^\s()]+)"
+
+
+def _parsed(text: str, flag: str, errors: list[UsageError]) -> Predicate | None:
+    try:
+        return parse(text, flag) if text else None
+    except SelectionError as error:
+        errors.append(error)
+        return None
 
 
 def parse(text: str, flag: str) -> Predicate:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from operator import attrgetter
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -24,7 +23,7 @@ from flowkit.errors import (
     NothingToRun,
     OptionError,
     PluginError,
-    SelectionError,
+    TargetError,
     UsageError,
     did_you_mean,
     listing,
@@ -36,7 +35,7 @@ from flowkit.graph import Axis, BoundFlow, BoundTask, Graph, sorted_upstream_fir
 from flowkit.hookspecs import Flag, Option
 from flowkit.lookup import Override, Surroundings
 from flowkit.nesting import stoppable
-from flowkit.options import iterate_errors
+from flowkit.options import iterate_errors, listed, several
 from flowkit.parameters import Given, Parameter, Sources
 from flowkit.plugins import Plugins
 from flowkit.reports import RunInfo
@@ -76,6 +75,7 @@ class Session:
         command: What the user typed.
         scheduled_at: The time the run is for.
         collected, selected: How many tasks could be targets, and how many of them are.
+        wrong: What is wrong so far, to be told with the rest.
         notes: What is worth a word of what was collected.
     """
 
@@ -105,25 +105,28 @@ class Session:
         self.executors.update(executors or {})
         self.notes: list[str] = []
         self.targets: list[Target] = []
-        errors: list[UsageError] = []
+        self.wrong: list[UsageError] = []
         for target in targets:
             try:
                 self.targets.append(parse(target))
             except UsageError as error:
-                errors.append(error)
-        _raise_all(errors)
-        self.settings = settings_.find(_folders(self.targets))
+                self.wrong.append(error)
+        try:
+            self.settings = settings_.find(settings_.folders_of(target.module for target in self.targets))
+            requests = [*self.settings.plugins, *plugin_requests]
+            if plugins is not None and not plugins.used and plugins.requests == requests:
+                self.plugins = plugins
+            else:
+                self.plugins = Plugins()
+                self.plugins.load(requests)
+        except UsageError as error:
+            raise FlowError([*self.wrong, error]) from None
         self.root = self.settings.root
-        requests = [*self.settings.plugins, *plugin_requests]
-        if plugins is not None and not plugins.used and plugins.requests == requests:
-            self.plugins = plugins
-        else:
-            self.plugins = Plugins()
-            _raise_all_of(lambda: self.plugins.load(requests))
         self.plugins.used = True
         self._configured = False
         self._importer: imports.Importer | None = None
         self.graph: Graph | None = None
+        self._standing_in: Mapping[str, Override] = {}
         self.parameters: dict[BoundFlow, dict[str, Parameter]] = {}
         self._resolvers: list[Resolver] = []
         self._flows: list[tuple[CollectedFlow, BoundFlow, Sequence[BoundTask]]] = []
@@ -134,13 +137,17 @@ class Session:
         """Return the flags that plugins bring."""
         return [flag for _, flags in self.plugins.all("flowkit_run_options") for flag in flags]
 
-    def configure(self, flags: Mapping[str, Any]) -> None:
+    def configure(self, flags: Mapping[str, Any], *, later: bool = False) -> None:
         """Take in the flags and have the plugins get ready.
+
+        Args:
+            flags: Keyword → value.
+            later: Whether what is wrong is told with what ``collect`` finds.
 
         Raises:
             FlowError: A flag, keyword or setting is unknown or does not fit.
         """
-        errors: list[UsageError] = []
+        errors = self.wrong
         known = self.known_flags()
         self.flags = {flag.keyword: flag.default for flag in known}
         names = [*CORE_FLAGS, *self.flags]
@@ -156,25 +163,30 @@ class Session:
             self.flags[name] = value
         for flag in known:
             if flag.multiple:
-                self.flags[flag.keyword] = _several(self.flags[flag.keyword], flag.optional)
+                self.flags[flag.keyword] = several(self.flags[flag.keyword], flag.optional)
         declared_settings = [o for _, options in self.plugins.all("flowkit_settings") for o in options]
         errors += self.settings.check(declared_settings)
-        try:
-            self.plugins.check()
-        except OptionError as error:
-            errors.append(error)
-        _raise_all(errors)
+        errors += self.plugins.check()
         self._configured = True
         self.executor_name = self.flags.get("executor") or self.settings["executor"]
         self.slots = self._slots()
-        _raise_all_of(lambda: self.plugins.all("flowkit_configure", session=self))
+        try:
+            self.plugins.all("flowkit_configure", session=self)
+        except FlowError as error:
+            errors += error.errors
+        except PluginError:
+            _raise_all(errors)  # it may not have been ready for what is wrong
+            raise
+        if not later:
+            _raise_all(errors)
 
     def _slots(self) -> int:
         asked = self.flags.get("n")
         if asked is None:
             asked = self.settings["n"]
         if asked is not None and (not isinstance(asked, int) or isinstance(asked, bool) or asked < 1):
-            raise FlowError([OptionError(f"n={asked!r}: not a number of at least 1", remedy="Write -n 4.")])
+            self.wrong.append(OptionError(f"n={asked!r}: not a number of at least 1", remedy="Write -n 4."))
+            asked = None
         return asked or max(4, os.cpu_count() or 1)
 
     def close(self) -> None:
@@ -211,8 +223,8 @@ class Session:
             collector = Collector(self.root, self._importer, self.plugins.add_flowconf)
             for target in self.targets:
                 collector.add(target)
-            errors: list[UsageError] = list(collector.errors)
-            self.notes = collector.notes()
+            errors: list[UsageError] = [*self.wrong, *collector.errors]
+            self.notes = collector.notes() if not errors else []
             standing_in = overriding.read(override, overrides, collector.load_function, errors)
             around = self._surroundings(standing_in)
             with no_garbage():
@@ -226,7 +238,7 @@ class Session:
         try:
             errors += self._tell_collected(graph) if graph is not None else []
         except PluginError:
-            _raise_all(errors)  # it may not have been ready for what is wrong
+            _raise_all(errors)
             raise
         _raise_all(errors)
         assert graph is not None  # else there were errors
@@ -292,35 +304,48 @@ class Session:
         return [e for _, found in self.plugins.all("flowkit_collected", graph=graph) for e in found]
 
     def prepare(
-        self,
-        sources: Callable[[], Sources],
-        override: Mapping[str, object] | None = None,
-        overrides: Sequence[str] = (),
+        self, sources: Sources, override: Mapping[str, object] | None = None, overrides: Sequence[str] = ()
     ) -> Sources:
-        """Collect and read the sources of parameters; if the flow is wrong, say what its values lack, too.
+        """Collect, and return the sources of parameters; if the flow is wrong, say what else is, too.
 
         Raises:
             FlowError: All that is wrong, together.
         """
+        errors: list[UsageError] = []
         try:
             self.collect(override, overrides)
         except FlowError as error:
-            raise FlowError([*error.errors, *self._wrong_values(sources)]) from None
-        read: Sources = _raise_all_of(sources)
-        return read
+            errors += error.errors
+        if self.executor_name not in self.executors and not self.plugins.has("flowkit_executor"):
+            errors.append(self._no_executor())
+        if errors:
+            _raise_all([*errors, *self._wrong_values(sources, errors)])
+        return sources
 
-    def _wrong_values(self, sources: Callable[[], Sources]) -> Sequence[UsageError]:
-        """Return what is wrong with parameters' values, as far as a wrong flow lets that be seen."""
-        if self.graph is None:
-            return ()
+    def _wrong_values(self, sources: Sources, wrong: Sequence[UsageError] = ()) -> list[UsageError]:
+        """Return what is surely wrong with the selection and the values, though something else is.
+
+        Args:
+            sources: Where values come from.
+            wrong: What is wrong with the flow.
+        """
+        errors: list[UsageError] = []
+        graph = None  # what is to run is not known
         try:
-            # A name that looks unknown may belong to what could not be read.
-            self.settle(self.graph.restricted(self.select().targets), sources(), unknown=False)
-        except UsageError as error:
-            return [error]
-        except (FlowError, NothingToRun) as error:
-            return getattr(error, "errors", ())
-        return ()
+            if self.graph is not None:
+                graph = self.graph.restricted(self.select().targets)
+        except FlowError as error:
+            errors += error.errors
+        except (NothingToRun, PluginError):
+            pass  # there is something else to be mended first
+        # A name that looks unknown may belong to what could not be read.
+        missing = any(isinstance(error, TargetError) for error in wrong)
+        asked = {name for resolver in self._resolvers for name in resolver.may_ask()} if wrong else set()
+        try:
+            self.settle(graph, sources, unknown=not missing, also=asked)
+        except FlowError as error:
+            errors += error.errors
+        return errors
 
     # From a graph to a run
 
@@ -333,49 +358,66 @@ class Session:
         """
         assert self.graph is not None  # collected before
         flags = self.flags
-        try:
-            selection = choose(
-                self.graph,
-                self._flows,
-                keyword=flags.get("k") or "",
-                tags=flags.get("m") or "",
-                deselect=listed(flags.get("deselect")),
-            )
-        except SelectionError as error:
-            raise FlowError([error]) from None
+        selection = choose(
+            self.graph,
+            self._flows,
+            keyword=flags.get("k") or "",
+            tags=flags.get("m") or "",
+            deselect=listed(flags.get("deselect")),
+        )
         selection = self.plugins.passed_on("flowkit_select", "selection", selection, graph=self.graph)
         chosen: Selection = selection
         if not chosen.targets:
             raise NothingToRun("nothing to run: no task is selected")
         return chosen
 
-    def settle(self, graph: Graph, sources: Sources, *, unknown: bool = True) -> dict[str, object]:
+    def _to_run(self, params: Sources) -> tuple[Selection, Graph, dict[str, object]]:
+        """Return what was selected, the graph of it and what that needs, and the values of its parameters.
+
+        Raises:
+            FlowError: All that is wrong with the selection and the values.
+            NothingToRun: The selection is empty.
+        """
+        assert self.graph is not None  # collected before
+        try:
+            selection = self.select()
+        except (FlowError, NothingToRun):
+            _raise_all(self._wrong_values(params))
+            raise
+        graph = self.graph.restricted(selection.targets)
+        return selection, graph, self.settle(graph, params)
+
+    def settle(
+        self, graph: Graph | None, sources: Sources, *, unknown: bool = True, also: Collection[str] = ()
+    ) -> dict[str, object]:
         """Give every parameter of the run its value, and every task and resource the values it takes.
 
         Args:
-            graph: What is to be run.
+            graph: What is to be run; None if that is not known, and only given values are looked at.
             sources: Where values come from.
             unknown: Whether a value for a name that is no parameter is wrong.
+            also: What may be parameters besides those that are known.
 
         Raises:
             FlowError: Values that are missing, unknown or do not fit, all together.
         """
-        errors: list[UsageError] = []
+        errors: list[UsageError] = [*sources.errors]
         known = {name for found in self.parameters.values() for name in found}
         for name, override in self._standing_in.items():
             if override.declaration is None and name in known:
                 text = override.text is not None
                 given, way = (override.text, "-O") if text else (override.value, "override")
                 sources.near[name] = Given(given, override.origin, text=text, way=way)
-        errors += sources.unknown(known) if unknown else []
+        if unknown:
+            errors += [error for name, error in sources.unknown(known) if name not in also]
         errors += self._remember(sources)
         taking: dict[BoundFlow, list[BoundTask]] = {}
-        for task in graph.tasks:
+        for task in graph.tasks if graph is not None else ():
             if task.parameters or task.resources:
                 taking.setdefault(task.flow, []).append(task)
         values: dict[str, object] = {}
         for resolver in self._resolvers:
-            found, wrong = settle_flow(taking.get(resolver.flow, ()), resolver, sources)
+            found, wrong = settle_flow(None if graph is None else taking.get(resolver.flow, ()), resolver, sources)
             values.update(found)
             errors += wrong
         _raise_all(errors)
@@ -388,8 +430,8 @@ class Session:
                 for name, value in remembered.items():
                     given = value if isinstance(value, Given) else Given(value, "a plugin", text=False)
                     sources.far.setdefault(name, given)
-        except OptionError as error:
-            return [error]
+        except FlowError as error:
+            return [*error.errors]
         return []
 
     def _info(self, graph: Graph, values: Mapping[str, object], params: Sources) -> RunInfo:
@@ -420,10 +462,7 @@ class Session:
         """
         from flowkit.planning import Planner
 
-        assert self.graph is not None  # collected before
-        selection = self.select()
-        graph = self.graph.restricted(selection.targets)
-        values = self.settle(graph, params)
+        selection, graph, values = self._to_run(params)
         wants = only_some(needed(graph, selection))
         for task in graph.tasks:
             task.wants = wants.get(task)
@@ -449,11 +488,8 @@ class Session:
             keep: Whether results may be asked for afterwards.
             prepare: Told of the runner before it starts (signals are installed there).
         """
-        assert self.graph is not None  # collected before
-        selection = self.select()
-        graph = self.graph.restricted(selection.targets)
+        selection, graph, values = self._to_run(params)
         self.selected = self._selected(graph.targets)
-        values = self.settle(graph, params)
         asked = needed(graph, selection)
         wants = only_some(asked)
         for task in graph.tasks:
@@ -509,10 +545,14 @@ class Session:
         if executor is None:
             make = self.executors.get(name)
             if make is None:
-                raise FlowError([OptionError.unknown("executor", name, "--executor", self.executors)])
+                raise FlowError([self._no_executor()])
             executor = make(slots)
         self.slots = executor.slots
         return executor
+
+    def _no_executor(self) -> OptionError:
+        where = "--executor" if self.flags.get("executor") else "the settings"
+        return OptionError.unknown("executor", self.executor_name, where, self.executors)
 
 
 def _by_name(found: Sequence[tuple[str, Sequence[Option]]]) -> dict[str, Option]:
@@ -527,43 +567,6 @@ def _only(cut: Mapping[Axis, Callable[[str], bool]]) -> Callable[[Axis, Sequence
     return only
 
 
-def _folders(targets: Sequence[Target]) -> list[Path]:
-    _raise_all_of(settings_.here)
-    folders = []
-    for target in targets:
-        module = target.module
-        if isinstance(module, Path):
-            path = Path(os.path.realpath(module))  # resolve() raises where a link leads to itself
-            folders.append(path if path.is_dir() else path.parent)
-        elif isinstance(module, ModuleType) and getattr(module, "__file__", None):
-            folders.append(Path(str(module.__file__)).resolve().parent)
-        else:
-            folders.append(Path.cwd())
-    return folders
-
-
-def listed(value: object) -> list[str]:
-    """Return the texts of a flag that takes several, of which one may stand alone."""
-    if not value:
-        return []
-    return [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]  # a list or tuple
-
-
-def _several(value: object, alone: str | None) -> tuple[str, ...]:
-    """Return the values of a flag that may be given several times; ``True`` is the flag alone."""
-    if value is True:
-        return () if alone is None else (alone,)
-    return tuple(listed(value))
-
-
 def _raise_all(errors: Sequence[UsageError]) -> None:
     if errors:
         raise FlowError(iterate_errors(errors))
-
-
-def _raise_all_of(call: Callable[[], Any]) -> Any:
-    try:
-        return call()
-    except UsageError as error:
-        raise FlowError([error]) from None
-

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from flowkit.errors import OptionError, TargetError
@@ -101,6 +102,7 @@ class Settings:
             try:
                 self._values[name] = option.convert(value)
             except (TypeError, ValueError) as error:
+                self._values[name] = option.default
                 errors.append(
                     OptionError(f"{where}: setting {name!r} wants {option.type}: {error}", known=option.help)
                 )
@@ -134,6 +136,24 @@ def here() -> Path:
         return Path.cwd()
     except FileNotFoundError:
         raise TargetError("the current folder is gone", remedy="Change to one that exists.") from None
+
+
+def folders_of(modules: Iterable[Path | str | ModuleType]) -> list[Path]:
+    """Return the folder that each of the modules is in that shall be run.
+
+    Raises:
+        TargetError: The current folder is gone.
+    """
+    current, found = here(), []
+    for module in modules:
+        if isinstance(module, Path):
+            path = Path(os.path.realpath(module))  # resolve() raises where a link leads to itself
+            found.append(path if path.is_dir() else path.parent)
+        elif isinstance(module, ModuleType) and getattr(module, "__file__", None):
+            found.append(Path(str(module.__file__)).resolve().parent)
+        else:
+            found.append(current)
+    return found
 
 
 def find(folders: Sequence[Path]) -> Settings:

@@ -12,12 +12,13 @@ from flowkit.resolver import Resolver
 
 
 def settle_flow(
-    tasks: Sequence[BoundTask], resolver: Resolver, sources: Sources
+    tasks: Sequence[BoundTask] | None, resolver: Resolver, sources: Sources
 ) -> tuple[dict[str, object], list[UsageError]]:
     """Give every parameter that a flow's tasks take its value, and hand it to them and their resources.
 
     Args:
-        tasks: The tasks of the flow that are in the run and take parameters or resources.
+        tasks: The tasks of the flow that are in the run and take parameters or resources; None if it is not known
+            what is in the run: then only what was given is looked at.
         resolver: Of the flow; knows its parameters and what names are visible.
         sources: Where values come from.
 
@@ -25,6 +26,9 @@ def settle_flow(
         The values by name, and what is wrong with them.
     """
     found = resolver.parameters
+    if tasks is None:
+        wrong = [settle(p, sources) for p in found.values() if sources.find(p.name) is not None]
+        return {}, [problem for problem in wrong if problem is not None]
     resources = reachable([r for t in tasks for r in t.resources.values()])
     needed = {p for t in tasks for p in t.parameters.values()}
     needed |= {p for r in resources for p in r.parameters.values()}
@@ -33,7 +37,7 @@ def settle_flow(
     for parameter in found.values():
         if parameter.name in needed:
             problem = settle(parameter, sources)
-            if problem is None and parameter.value is MISSING:
+            if problem is None and parameter.value is MISSING and sources.lacks(parameter.name):
                 problem = lacking(parameter, resolver)
             errors += [problem] if problem else []
             values[parameter.name] = parameter.value

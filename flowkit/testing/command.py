@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 from hypothesis import HealthCheck, settings
 
-from flowkit.errors import OptionError
+from flowkit.errors import FlowError, OptionError
 from flowkit.parameters import Sources
 from flowkit.testing.checks import Violation
 from flowkit.testing.properties import PHASES, PROPERTIES, Property
@@ -23,6 +23,8 @@ def check(
     """Check a flow and return the exit code: 0 if all holds, 1 if something does not."""
     os.environ.pop("PYTEST_CURRENT_TEST", None)  # what replays a failure here is a line for the shell
     given = Sources(typed=typed)
+    if given.errors:
+        raise FlowError(given.errors)
     flow = FlowUnderTest(target, {n: _read(g.value) for n, g in given.near.items()}, typed=tuple(overrides))
     if replay is not None:
         try:

@@ -129,7 +129,7 @@ def _performed(request: Request) -> Seen:
         session.configure(dict(request.flags))
         if last_moment is not None:
             session.plugins.register(last_moment, "testing:last moment")
-        sources = session.prepare(lambda: Sources(given=request.params))
+        sources = session.prepare(Sources(given=request.params))
         run = session.execute(params=sources)
     finally:
         session.close()

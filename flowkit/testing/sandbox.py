@@ -214,7 +214,7 @@ class Sandbox:
         with self._isolated(), world.sleeping():
             session = self._session(setting, world)
             try:
-                sources = session.prepare(lambda: Sources(given=case.params), setting.override, setting.typed)
+                sources = session.prepare(Sources(given=case.params), setting.override, setting.typed)
                 run = session.execute(params=sources, prepare=prepare)
             except SimulatedCrash:
                 pass
@@ -230,7 +230,7 @@ class Sandbox:
         with self._isolated():
             session = self._session(setting, world)
             try:
-                sources = session.prepare(lambda: Sources(given=setting.case.params), setting.override, setting.typed)
+                sources = session.prepare(Sources(given=setting.case.params), setting.override, setting.typed)
                 return planned(session.plan(sources))
             finally:
                 session.close()

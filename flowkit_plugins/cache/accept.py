@@ -277,7 +277,5 @@ def _plan(session: Session, given: Given, watch: Any) -> list[Decision]:
 
     session.configure({})
     session.plugins.register(watch(session.services[Reuse]), "cache:watch")
-    sources = session.prepare(
-        lambda: Sources(typed=given.typed, file=given.file), overrides=given.overrides
-    )
+    sources = session.prepare(Sources(typed=given.typed, file=given.file), overrides=given.overrides)
     return session.plan(sources)

@@ -86,7 +86,7 @@ def collected(
 
     session = open_session(targets, plugins)
     try:
-        session.configure({})
+        session.configure({}, later=True)
         found = session.collect()
         return draw(found.restricted(session.select().targets), resources=resources)
     finally:

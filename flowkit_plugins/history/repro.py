@@ -165,7 +165,7 @@ def _gathered(
             raise FlowkitError("flowkit repro needs the cache plugin: inputs are stored there")
         gathering = Gathering(node, ends, results)
         session.plugins.register(gathering, "history:gathering")
-        sources = session.prepare(Sources)
+        sources = session.prepare(Sources())
         for parameter, noted in details.get("params", {}).items():
             given = facts.given_of(noted)
             if given is not None:

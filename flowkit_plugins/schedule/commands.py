@@ -62,7 +62,7 @@ def _next(target: str, count: int, moment: str | None, as_json: bool, plugins: S
 
     session = open_session([target], plugins)
     try:
-        session.configure({})
+        session.configure({}, later=True)
         session.collect()
         found = _scheduled(session, target)
         coming = heapq.merge(*[_after(one, moment, session) for one in found], key=lambda pair: pair[1].at)

@@ -66,7 +66,7 @@ def a_session(*plugins: ModuleType, **attributes: Any) -> Any:
     for plugin in plugins:
         session.plugins.register(plugin, plugin.__name__.rpartition(".")[2])
     session.plugins.all("flowkit_configure", session=session)
-    session.plugins.check()
+    assert not session.plugins.check()
     return session
 
 

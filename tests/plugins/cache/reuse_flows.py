@@ -65,7 +65,7 @@ class Session:
         session = FlowkitSession([target], plugin_requests=flags.pop("p", ()))
         try:
             session.configure(flags)
-            sources = session.prepare(lambda: Sources(), None)
+            sources = session.prepare(Sources())
             return {d.node.partition("::")[2]: (d.mark, d.reason) for d in session.plan(sources)}
         finally:
             session.close()

@@ -381,7 +381,7 @@ def test_an_override_functions_code_counts(flow):
         session = Session(["m.py"])
         try:
             session.configure({"executor": "inline"})
-            done = session.execute(params=session.prepare(Sources, None, ["a=fakes.py::a"]))
+            done = session.execute(params=session.prepare(Sources(), None, ["a=fakes.py::a"]))
             return done["b"], {n.node: n.word for n in done.report.nodes}
         finally:
             session.close()
