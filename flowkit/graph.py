@@ -114,6 +114,7 @@ class BoundFlow:
         options: The flow options of plugins, normalised.
         module: The module's name, under which its code is imported.
         deadline: Seconds after which the run of this flow is stopped; set by a plugin.
+        where: ``file:line`` of its ``Flow``, or its path if it has none.
     """
 
     name: str
@@ -122,6 +123,7 @@ class BoundFlow:
     module: str = ""
     options: dict[str, object] = field(factory=dict)
     deadline: float | None = None
+    where: str = ""
 
 
 class BoundTask:

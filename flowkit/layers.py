@@ -46,7 +46,8 @@ def read_layer(module: ModuleType, where: str, errors: list[UsageError]) -> Laye
         if type(value) is Flow:
             if layer.flow is not None and layer.flow is not value:
                 two = f"{where} has two flows: {layer.flow!r} and {value!r}"
-                errors.append(DeclarationError(two, remedy="A module is one flow: keep one."))
+                places = f"{layer.flow.where}\n{value.where}"
+                errors.append(DeclarationError(two, known=places, remedy="A module is one flow: keep one."))
             layer.flow = value
             continue
         declaration = declared(value)

@@ -18,6 +18,7 @@ from flowkit.errors import (
     DeclarationError,
     OptionError,
     UsageError,
+    nearest,
 )
 from flowkit.graph import BoundFlow, BoundResource, BoundTask
 from flowkit.hookspecs import Option
@@ -29,6 +30,9 @@ from flowkit.options import (
 )
 from flowkit.parameters import Parameter
 from flowkit.records import field, record
+
+#: Options of the core that may be said for all tasks of a flow.
+_DEFAULTS = ("allow_failure", "tags", "trigger")
 
 
 @record()
@@ -122,13 +126,14 @@ class Lookup:
         module = collected.layer.module
         flow = collected.layer.flow
         if flow is not None and flow.name is not None and not isinstance(flow.name, str):
-            self.errors.append(OptionError(f"Flow in {self.path}: its name is {flow.name!r}", remedy="A name is text."))
+            self.errors.append(OptionError(f"Flow ({flow.where}): its name is {flow.name!r}", remedy="A name is text."))
         name = flow.name if flow is not None and flow.name else (module.__name__ if module else collected.path)
         bound = BoundFlow(
             str(name).rpartition(".")[2] if flow is None or not flow.name else str(name),
             collected.path,
             str(collected.file) if collected.file else None,
             module.__name__ if module else "",
+            where=flow.where if flow is not None else collected.path,
         )
         bound.options = {option.name: option.default for option in self.around.flow_options.values()}
         if flow is not None:
@@ -139,23 +144,31 @@ class Lookup:
     def _flow_option(self, bound: BoundFlow, name: str, value: object) -> None:
         option = self.around.flow_options.get(name)
         if option is None:
-            known = ["name", "defaults", *self.around.flow_options]
-            raise OptionError.unknown("option", name, f"Flow in {self.path}", known)
-        bound.options[name] = converted(option, value, f"Flow in {self.path}")
+            raise self._no_flow_option(name, f"Flow ({bound.where})")
+        bound.options[name] = converted(option, value, f"Flow ({bound.where})")
+
+    def _no_flow_option(self, name: str, where: str) -> OptionError:
+        known = ["name", "defaults", *self.around.flow_options]
+        error = OptionError.unknown("option", name, where, known)
+        of_tasks = [*_DEFAULTS, *self.around.task_options]
+        meant = name if name in of_tasks else nearest(name, known) or nearest(name, of_tasks)
+        if meant in of_tasks and meant not in known:
+            error.remedy = f"Options of tasks are its defaults: defaults={{{meant!r}: …}}."
+        return error
 
     def _merge_defaults(self) -> dict[str, object]:
         """Return the options of a task that says nothing: the nearest default, else the plugin's."""
         merged: dict[str, object] = {o.name: o.default for o in self.around.task_options.values()}
         levels: list[tuple[str, Mapping[str, object]]] = [("[tool.flowkit.defaults]", self.around.project_defaults)]
         levels += [
-            (f"Flow(defaults=…) in {layer.where}", layer.flow.defaults)
+            (f"Flow(defaults=…) ({layer.flow.where})", layer.flow.defaults)
             for layer in reversed(self.layers[:-1])
             if layer.flow is not None
         ]
         for where, defaults in levels:
             for name, value in defaults.items():
                 if name in CORE_OPTIONS:
-                    if name in ("allow_failure", "tags", "trigger"):
+                    if name in _DEFAULTS:
                         merged[name] = value
                     else:
                         self.errors.append(

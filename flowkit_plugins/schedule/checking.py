@@ -19,7 +19,7 @@ def wrong_params(flow: BoundFlow, parameters: Mapping[str, Parameter]) -> Iterat
     table = timetable(flow)
     for schedule in table.schedules if table is not None else ():
         for name, value in schedule.params.items():
-            where = f"Flow in {flow.path}: schedule {schedule.text!r}"
+            where = f"Flow ({flow.where}): schedule {schedule.text!r}"
             found = parameters.get(name)
             if found is None:
                 remedy = did_you_mean(name, parameters, "Remove it.")

@@ -319,7 +319,7 @@ def refusal(project, options):
 @pytest.mark.parametrize(
     ("options", "what", "remedy"),
     [
-        ("schedule='0 25 * * *'", "Flow in shop.py: schedule='0 25 * * *' does not fit: hour 25", "Write it"),
+        ("schedule='0 25 * * *'", "Flow (shop.py:5): schedule='0 25 * * *' does not fit: hour 25", "Write it"),
         ("schedule=[Cron('0 25 * * *')]", "Cron('0 25 * * *'): hour 25 is not within 0-23", "Write minute, hour"),
         ("schedule=5", "a cron expression, or Cron, Every, At", "Write it"),
         ("schedule=[]", "the list is empty", "Write it"),
