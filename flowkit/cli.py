@@ -400,7 +400,8 @@ def _complain(errors: Sequence[UsageError]) -> None:
 
 def _main(arguments: Sequence[str]) -> int:
     plugins = Plugins()
-    plugins.load([*settings.find([settings.here()]).plugins, *requested_plugins(arguments)])
+    configured = settings.find([settings.here()]).plugins
+    plugins.load([*configured, *requested_plugins(arguments)], configured)
     group = _Group(plugins)
     if os.environ.get("_FLOWKIT_COMPLETE"):
         group.main(list(arguments), prog_name="flowkit", complete_var="_FLOWKIT_COMPLETE")
@@ -442,9 +443,8 @@ def _usage(error: click.UsageError) -> OptionError:
     remedy = "flowkit --help lists the commands."
     if context is not None and context.command_path != "flowkit":
         remedy = f"{context.command_path} --help lists what it takes."
-    known = ""
     if isinstance(error, click.NoSuchOption):
         near = did_you_mean(error.option_name, error.possibilities or (), "")
         remedy = f"{near} {remedy}".strip()
-        return OptionError(f"no such option: {error.option_name}", known=known, remedy=remedy)
-    return OptionError(error.format_message(), known=known, remedy=remedy)
+        return OptionError(f"no such option: {error.option_name}", remedy=remedy)
+    return OptionError(error.format_message(), remedy=remedy)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from types import ModuleType
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import pluggy
@@ -48,8 +48,12 @@ class Plugins:
         self.origins: dict[str, str] = {}
         self.blocked: list[str] = []
 
-    def load(self, requests: Sequence[str] = ()) -> None:
-        """Load built-ins, entry points and what ``requests`` (the values of ``-p``) name.
+    def load(self, requests: Sequence[str] = (), places: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Load built-ins, entry points and what ``requests`` name: values of ``-p``, or of the setting.
+
+        Args:
+            requests: What is asked for.
+            places: Request → where, if not with ``-p``.
 
         Raises:
             OptionError: A requested plugin is not there, or cannot be imported.
@@ -59,6 +63,7 @@ class Plugins:
         built_in: Sequence[str] = package.BUILT_IN
         self.blocked = [r.removeprefix("no:") for r in requests if r.startswith("no:")]
         wanted = [r for r in requests if not r.startswith("no:")]
+        said = {r: f"{places[r]}: {r}" if r in places else f"-p {r if r.strip() else repr(r)}" for r in requests}
         for name in built_in:
             if name not in self.blocked:
                 self._add(name, importlib.import_module(f"{BUILT_IN}.{name}"), "built in")
@@ -67,30 +72,30 @@ class Plugins:
             found = self._load_entry_points()
         for name in self.blocked:
             if name not in built_in and name not in found and not self.manager.has_plugin(name):
-                raise OptionError.unknown("plugin", name, f"-p no:{name}", [*built_in, *found])
+                raise OptionError.unknown("plugin", name, said[f"no:{name}"], [*built_in, *found])
         for name in wanted:
             if name not in self.names:
-                self._load_named(name, [*built_in, *found])
+                self._load_named(name, [*built_in, *found], said[name])
 
-    def _load_named(self, name: str, known: Sequence[str]) -> None:
+    def _load_named(self, name: str, known: Sequence[str], said: str) -> None:
         if not name.strip():
             raise OptionError(
-                f"-p {name!r} names no plugin", known=f"known: {listing(known)}", remedy="Name one, or leave -p out."
+                f"{said} names no plugin", known=f"known: {listing(known)}", remedy="Name one, or leave it out."
             )
         try:
             module = importlib.import_module(name)
         except ImportError as error:
             raise OptionError(
-                f"-p {name}: there is no plugin and no module of that name ({error})",
+                f"{said}: there is no plugin and no module of that name ({error})",
                 known=f"known: {listing(known)}",
                 remedy=did_you_mean(name, known, "Install it, or put its folder on PYTHONPATH."),
             ) from error
         except Exception as error:
             raise OptionError(
-                f"-p {name}: cannot be imported: {type(error).__name__}: {error}",
+                f"{said}: cannot be imported: {type(error).__name__}: {error}",
                 remedy="Name an importable module, and mend it if it is one.",
             ) from error
-        self._add(name, module, f"-p {name}")
+        self._add(name, module, said)
 
     def _load_entry_points(self) -> dict[str, str]:
         """Load installed plugins; return name → distribution of all there are."""

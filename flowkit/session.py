@@ -113,12 +113,14 @@ class Session:
                 self.wrong.append(error)
         try:
             self.settings = settings_.find(settings_.folders_of(target.module for target in self.targets))
-            requests = [*self.settings.plugins, *plugin_requests]
+            configured = self.settings.plugins
+            requests = [*configured, *plugin_requests]
+            places = {**{name: "flowkit.run(p=…)" for name in plugin_requests if not command}, **configured}
             if plugins is not None and not plugins.used and plugins.requests == requests:
                 self.plugins = plugins
             else:
                 self.plugins = Plugins()
-                self.plugins.load(requests)
+                self.plugins.load(requests, places)
         except UsageError as error:
             raise FlowError([*self.wrong, error]) from None
         self.root = self.settings.root
@@ -551,7 +553,9 @@ class Session:
         return executor
 
     def _no_executor(self) -> OptionError:
-        where = "--executor" if self.flags.get("executor") else "the settings"
+        where = self.settings.where("executor")
+        if self.flags.get("executor"):
+            where = "--executor" if self.command else f"flowkit.run(executor={self.executor_name!r})"
         return OptionError.unknown("executor", self.executor_name, where, self.executors)
 
 

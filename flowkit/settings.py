@@ -59,10 +59,15 @@ class Settings:
         self.file = file
         self.raw = raw
         self._values: dict[str, object] = {}
+        self._places: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> Any:
         """Return a setting by its dotted name: ``settings["cache.dir"]``."""
         return self._values[name]
+
+    def where(self, name: str) -> str:
+        """Return where a setting was said, or would be."""
+        return self._places.get(name, self.place)
 
     def section(self, name: str) -> dict[str, object]:
         """Return a section whose keys the user chooses (declared as ``name.*``)."""
@@ -70,13 +75,18 @@ class Settings:
         return dict(found) if isinstance(found, Mapping) else {}
 
     @property
-    def plugins(self) -> tuple[str, ...]:
-        """Plugins named in the file: needed before the settings can be checked, since those bring some."""
-        found = os.environ.get(PREFIX + "PLUGINS") or self.raw.get("plugins", ())
+    def plugins(self) -> dict[str, str]:
+        """Plugin → where it is named: needed before the settings can be checked, since those bring some."""
+        found, place = self._said("plugins", self.raw.get("plugins"))
         try:
-            return _texts(found) if found else ()
+            return dict.fromkeys(_texts(found) if found else (), place)
         except TypeError as error:
-            raise OptionError(f"{self.place}: setting 'plugins' wants {error}") from error
+            raise OptionError(f"{place}: setting 'plugins' wants {error}") from error
+
+    def _said(self, name: str, value: Any) -> tuple[Any, str]:
+        """Return what is said of a setting, which in the file is ``value``, and where: the environment comes first."""
+        variable = PREFIX + name.replace(".", "_").upper()
+        return (os.environ[variable], variable) if os.environ.get(variable) else (value, self.place)
 
     @property
     def place(self) -> str:
@@ -92,10 +102,8 @@ class Settings:
             if name.endswith(".*"):
                 self._values[name] = flat.pop(name, {})
                 continue
-            value, where = flat.pop(name, None), self.place
-            variable = PREFIX + name.replace(".", "_").upper()
-            if os.environ.get(variable):
-                value, where = os.environ[variable], variable
+            value, where = self._said(name, flat.pop(name, None))
+            self._places[name] = where
             if value is None:
                 self._values[name] = option.default
                 continue

@@ -84,6 +84,8 @@ def trouble(error: BaseException, file: Path) -> HistoryError:
     if isinstance(error, HistoryError):
         return error
     text = str(error) or type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        return HistoryError(f"{file.parent} is not there, and cannot be made ({text})")
     lowered = text.lower()
     if "locked" in lowered or "busy" in lowered:
         return HistoryError(f"{file} is locked by another process ({text})")

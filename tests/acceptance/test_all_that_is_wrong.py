@@ -195,3 +195,52 @@ def test_a_resource_tells_of_unnamed_arguments_and_of_its_options(flow, project)
         def a(r): pass
     """)
     assert_told(told(project, "m.py"), "positional-only", "*args", "no scope 'runs'")
+
+
+# Where it was said
+
+
+@pytest.mark.parametrize(
+    ("setting", "environment", "words", "said"),
+    [
+        ('executor = "nope"', {}, [], "flowkit.toml: unknown executor 'nope'"),
+        ("", {"FLOWKIT_EXECUTOR": "nope"}, [], "FLOWKIT_EXECUTOR: unknown executor 'nope'"),
+        ('executor = "gone"', {}, ["--executor", "nope"], "--executor: unknown executor 'nope'"),
+        ('plugins = ["nope"]', {}, [], "flowkit.toml: nope: there is no plugin"),
+        ("", {"FLOWKIT_PLUGINS": "nope"}, [], "FLOWKIT_PLUGINS: nope: there is no plugin"),
+        ('plugins = ["no:nope"]', {}, [], "flowkit.toml: no:nope: unknown plugin 'nope'"),
+        ("", {}, ["-p", "nope"], "-p nope: there is no plugin"),
+        ("", {}, ["-p", "no:nope"], "-p no:nope: unknown plugin 'nope'"),
+    ],
+)
+def test_an_unknown_executor_or_plugin_is_said_with_where_it_was_named(flow, project, setting, environment, words, said):
+    flow("""
+        @task
+        def a(): pass
+    """)
+    project.write("flowkit.toml", setting)
+    (line,) = told(project, "m.py", *words, env=environment)
+    assert line.startswith(said)
+
+
+def test_from_python_no_flag_is_blamed(flow):
+    f = flow("""
+        @task
+        def a(): pass
+    """)
+    assert "flowkit.run(executor='zz'): unknown executor" in f.refusal(executor="zz")
+    assert "flowkit.run(p=…): zz: there is no plugin" in f.refusal(p=["zz"])
+
+
+def test_a_wrong_option_of_a_flow_is_said_with_its_line(flow, project):
+    f = flow("""
+        flow = Flow(timeout="soon", retris=3, tags=["x"], defaults={"nope": 1})
+        @task
+        def a(): pass
+    """)
+    text = f.refusal()
+    assert "Flow (m.py:2): timeout='soon' does not fit" in text
+    assert "Flow (m.py:2): unknown option 'retris'" in text
+    assert "Flow(defaults=…) (m.py:2): unknown option 'nope'" in text
+    assert "defaults={'retries': …}" in text
+    assert "defaults={'tags': …}" in text

@@ -60,6 +60,13 @@ def test_a_damaged_file_is_said_and_the_run_goes_on(flow):
     assert "is damaged" in ended.err
 
 
+def test_a_folder_that_cannot_be_made_is_said_and_is_not_damaged(flow):
+    flow.write("flowkit.toml", '[history]\nurl = "sqlite:////proc/none/here.db"\n')
+    text = said(flow)
+    assert "/proc/none is not there, and cannot be made" in text
+    assert "damaged" not in text
+
+
 @pytest.mark.parametrize("url", ["sqlite:///kept/runs.db", "kept/runs.db"])
 def test_the_history_may_be_elsewhere(flow, url):
     (flow.root / "kept").mkdir()
