@@ -52,8 +52,8 @@ class Option:
         type: What it is, in words: ``a number of retries, or a Retry``.
         help: One line.
         default: Its value if nobody says otherwise; not converted.
-        convert: Turns what the user wrote into what the plugin reads; raises ``ValueError`` or
-            ``TypeError`` with what is wrong.
+        convert: Turns what the user wrote into what the plugin reads; raises ``ValueError`` or ``TypeError``.
+        read: Turns the text of a setting's environment variable into what would stand in the file, if it can.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Option:
     help: str
     default: object = None
     convert: Callable[[Any], object] = lambda value: value
+    read: Callable[[str], object] = lambda text: text
 
 
 @record(frozen=True, kw_only=True)

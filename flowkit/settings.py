@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from flowkit.errors import OptionError, TargetError
+from flowkit.errors import OptionError, TargetError, a_kind
 from flowkit.hookspecs import Option
 
 PREFIX = "FLOWKIT_"
 
 
+def whole_number(text: str) -> object:
+    """Return the number that a text is, else the text: for ``Option.read``."""
+    return int(text) if text.strip().isdecimal() else text
+
+
 def _count(value: Any) -> int:
-    if isinstance(value, str) and value.isdigit():
-        value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"a number of at least 1, not {value!r}")
     return value
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _text(value: Any) -> str:
@@ -29,8 +36,6 @@ def _text(value: Any) -> str:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         raise TypeError(f"a list of names, not {value!r}")
     return tuple(value)
@@ -39,8 +44,11 @@ def _texts(value: Any) -> tuple[str, ...]:
 #: Settings of the core; plugins declare theirs through ``flowkit_settings``.
 CORE = (
     Option(name="executor", type="text", help="Where calls run: inline, threads, …", default="threads", convert=_text),
-    Option(name="n", type="a number", help="How many nodes run at once.", convert=_count),
-    Option(name="plugins", type="a list of names", help="Plugins to load, as -p does.", default=(), convert=_texts),
+    Option(name="n", type="a number", help="How many nodes run at once.", convert=_count, read=whole_number),
+    Option(
+        name="plugins", type="a list of names", help="Plugins to load, as -p does.", default=(), convert=_texts,
+        read=_split,
+    ),
     Option(name="defaults.*", type="task options", help="Options of every task of the project."),
 )
 
@@ -77,16 +85,17 @@ class Settings:
     @property
     def plugins(self) -> dict[str, str]:
         """Plugin → where it is named: needed before the settings can be checked, since those bring some."""
-        found, place = self._said("plugins", self.raw.get("plugins"))
+        found, place = self._said("plugins", self.raw.get("plugins"), _split)
         try:
-            return dict.fromkeys(_texts(found) if found else (), place)
+            return dict.fromkeys(_texts(found) if found is not None else (), place)
         except TypeError as error:
             raise OptionError(f"{place}: setting 'plugins' wants {error}") from error
 
-    def _said(self, name: str, value: Any) -> tuple[Any, str]:
+    def _said(self, name: str, value: Any, read: Callable[[str], object]) -> tuple[Any, str]:
         """Return what is said of a setting, which in the file is ``value``, and where: the environment comes first."""
         variable = PREFIX + name.replace(".", "_").upper()
-        return (os.environ[variable], variable) if os.environ.get(variable) else (value, self.place)
+        text = os.environ.get(variable)
+        return (read(text), variable) if text else (value, self.place)
 
     @property
     def place(self) -> str:
@@ -102,7 +111,7 @@ class Settings:
             if name.endswith(".*"):
                 self._values[name] = flat.pop(name, {})
                 continue
-            value, where = self._said(name, flat.pop(name, None))
+            value, where = self._said(name, flat.pop(name, None), option.read)
             self._places[name] = where
             if value is None:
                 self._values[name] = option.default
@@ -194,7 +203,7 @@ def find(folders: Sequence[Path]) -> Settings:
 def _table(file: Path) -> dict[str, Any] | None:
     text = file.read_bytes()
     own = file.name == "flowkit.toml"
-    if not own and b"tool.flowkit" not in text:
+    if not own and (b"flowkit" not in text or b"tool" not in text):
         return None
     import tomllib  # 6 ms: only where there is something to read
 
@@ -202,5 +211,15 @@ def _table(file: Path) -> dict[str, Any] | None:
         read = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise OptionError(f"{file}: not a TOML file: {error}", remedy="Mend that line.") from error
-    found = read if own and "tool" not in read else read.get("tool", {}).get("flowkit")
-    return found if isinstance(found, dict) else None
+    tool = read.get("tool")
+    found = tool.get("flowkit") if isinstance(tool, dict) else None
+    if own:
+        if found is not None:
+            raise OptionError(
+                f"{file.name}: settings stand at its top, not in [tool.flowkit]",
+                remedy="Take `tool.flowkit` out of the headers: [tool.flowkit.cache] is [cache] here.",
+            )
+        return read
+    if found is not None and not isinstance(found, dict):
+        raise OptionError(f"{file.name}: tool.flowkit is {a_kind(found)}, no table", remedy="Write [tool.flowkit].")
+    return found

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flowkit.durations import seconds
 from flowkit.hookspecs import Flag, Option, hookimpl
 from flowkit.services import Before, Remembered, Results
+from flowkit.settings import whole_number
 from flowkit_plugins.cache.policy import ON, Cache, read
 from flowkit_plugins.cache.sizes import size
 
@@ -48,16 +49,20 @@ def _one_of(*words: str) -> Any:
 def _switch(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    if str(value).lower() in ("1", "true", "yes"):
-        return True
-    if str(value).lower() in ("0", "false", "no"):
-        return False
     raise TypeError(f"true or false, not {value!r}")
 
 
+def _read_switch(text: str) -> object:
+    return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}.get(text.lower(), text)
+
+
+def _folder(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"the path of a folder, not {value!r}")
+    return value
+
+
 def _count(value: Any) -> int:
-    if isinstance(value, str) and value.isdecimal():
-        value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"a number of at least 1, not {value!r}")
     return value
@@ -99,13 +104,16 @@ def flowkit_run_options() -> Sequence[Flag]:
 def flowkit_settings() -> Sequence[Option]:
     """Declare ``[tool.flowkit.cache]``."""
     return [
-        Option(name="cache.dir", type="a folder", help="Where results are kept; .flowkit below the root."),
+        Option(
+            name="cache.dir", type="a folder", help="Where results are kept; .flowkit below the root.", convert=_folder
+        ),
         Option(
             name="cache.environment",
             type="true or false",
             help="Whether installed versions count for reuse.",
             default=False,
             convert=_switch,
+            read=_read_switch,
         ),
         Option(
             name="cache.on_mismatch",
@@ -138,6 +146,7 @@ def flowkit_settings() -> Sequence[Option]:
             help="gc keeps so many results of each node.",
             default=3,
             convert=_count,
+            read=whole_number,
         ),
     ]
 

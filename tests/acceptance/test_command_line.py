@@ -449,12 +449,56 @@ def test_a_misspelt_setting_is_an_error_with_the_nearest(flow, project):
     assert "'executor'" in ended.err
 
 
-def test_a_setting_of_the_wrong_type_is_an_error(flow, project):
+@pytest.mark.parametrize(
+    "line",
+    ['n = "many"', 'n = "6"', "n = 2.0", "n = true", "executor = 3", 'plugins = "no:history"', "plugins = 3", "plugins = []\nn = 0",
+     "cache.dir = 3", 'cache.environment = "yes"', 'cache.keep_last = "3"', "cache.max_age = true", "history.url = 3",
+     "defaults = 3"],
+)  # fmt: skip
+def test_a_setting_of_the_wrong_type_is_an_error(flow, project, line):
     flow(FLOW)
-    project.write("flowkit.toml", 'n = "many"\n')
+    project.write("flowkit.toml", f"{line}\n")
     ended = project.flowkit("run", "m.py")
     assert ended.exit_code == 4
-    assert "'n'" in ended.err
+    assert repr(line.rpartition("\n")[2].partition(" ")[0]) in ended.err
+    assert "flowkit.toml" in ended.err
+
+
+def test_settings_from_the_environment_are_text_and_read_as_what_is_meant(flow, project):
+    flow(FLOW)
+    environment = {
+        "FLOWKIT_N": "6", "FLOWKIT_PLUGINS": "no:drawing, no:html", "FLOWKIT_CACHE_DIR": "3", "FLOWKIT_CACHE_ENVIRONMENT": "yes",
+        "FLOWKIT_CACHE_KEEP_LAST": "2",
+    }  # fmt: skip
+    ended = project.flowkit("run", "m.py", env=environment)
+    assert ended.exit_code == 0, ended
+    assert (project.root / "3").is_dir()
+    for name, value in (("FLOWKIT_N", "many"), ("FLOWKIT_CACHE_ENVIRONMENT", "maybe"), ("FLOWKIT_CACHE_KEEP_LAST", "-1")):
+        ended = project.flowkit("run", "m.py", env={name: value})
+        assert ended.exit_code == 4
+        assert f"{name}: setting" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("flowkit.toml", "[tool.flowkit]\nn = 2\n", "settings stand at its top"),
+        ("pyproject.toml", "[tool]\nflowkit = 3\n", "tool.flowkit is an int"),
+        ("pyproject.toml", "[tool]\nflowkit.n = 'x'\n", "setting 'n' wants"),
+    ],
+)
+def test_settings_in_a_place_where_they_do_not_belong_are_an_error(flow, project, file, text, said):
+    flow(FLOW)
+    project.write(file, text)
+    ended = project.flowkit("run", "m.py")
+    assert ended.exit_code == 4
+    assert f"{file}: {said}" in ended.err
+
+
+def test_a_project_file_that_only_mentions_flowkit_is_none_of_its_own(flow, project):
+    flow(FLOW)
+    project.write("pyproject.toml", "tool = 'flowkit'\n")
+    assert project.flowkit("run", "m.py").exit_code == 0
 
 
 def test_a_settings_file_that_is_not_toml_is_an_error(flow, project):
