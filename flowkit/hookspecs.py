@@ -71,7 +71,7 @@ class Flag:
     Attributes:
         name: ``--durations``; the keyword is ``durations``.
         help: One line.
-        short: A one-letter form, or ``""``.
+        short: A one-letter form, or another long name, or ``""``.
         type: ``str``, ``int``, ``float`` or ``bool`` (a flag without a value).
         default: What it is if not given.
         multiple: Whether it may be given several times; then it is a tuple.

@@ -153,8 +153,9 @@ class Session:
         known = self.known_flags()
         self.flags = {flag.keyword: flag.default for flag in known}
         names = [*CORE_FLAGS, *self.flags]
+        long_names = {f.short[2:].replace("-", "_"): f.keyword for f in known if f.short.startswith("--")}
         for name, value in flags.items():
-            if name not in names:
+            if name not in names and name not in long_names:
                 errors.append(
                     OptionError(
                         f"flowkit.run(): unknown keyword {name!r}",
@@ -162,7 +163,7 @@ class Session:
                         remedy=did_you_mean(name, names, "Take it out, or load the plugin that brings it."),
                     )
                 )
-            self.flags[name] = value
+            self.flags[long_names.get(name, name)] = value
         for flag in known:
             if flag.multiple:
                 self.flags[flag.keyword] = several(self.flags[flag.keyword], flag.optional)

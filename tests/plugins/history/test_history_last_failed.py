@@ -54,6 +54,16 @@ def test_only_the_elements_that_failed_run_and_what_hangs_off_them(project):
     assert ran(project) == ["load[b]", "mean[b]"]
 
 
+def test_the_long_names_are_keywords_too(project):
+    project.write("m.py", FLOW)
+    assert not project.run("m.py", executor="inline").ok
+    ran(project)
+    assert not project.run("m.py", last_failed=True, executor="inline").ok
+    assert ran(project) == ["load[b]"]
+    assert not project.run("m.py", failed_first=True, executor="inline").ok
+    assert ran(project)[-1] == "unrelated"
+
+
 def test_without_a_last_failure_everything_runs(project):
     project.write("m.py", FLOW)
     project.write("fixed")
