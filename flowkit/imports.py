@@ -100,8 +100,11 @@ def _watch(root: str) -> None:
 
 
 def top_of_package(file: Path) -> tuple[Path, str]:
-    """Return the folder to import from, and the dotted name: the package's top, as with ``python -m``."""
-    folder, names = file.parent, [] if file.name == "__init__.py" else [file.stem]
+    """Return the folder to import from, and the dotted name: the package's top, as with ``python -m``.
+
+    A dot in the file's own name stands for no package.
+    """
+    folder, names = file.parent, [] if file.name == "__init__.py" else [file.stem.replace(".", "_")]
     while (folder / "__init__.py").is_file() and folder.name.isidentifier():
         names.insert(0, folder.name)
         folder = folder.parent

@@ -534,6 +534,30 @@ def test_a_flow_with_spaces_and_unicode_in_its_path_runs(flow, project):
     assert project.flowkit("run", "my flöws/a b.py::t").exit_code == 0
 
 
+def test_a_flow_with_dots_in_its_name_runs(flow, project):
+    """Its path and ids keep them; in a package, too."""
+    source = """
+        from dataclasses import dataclass
+        from {package}beside import V
+        @dataclass
+        class R: n: int
+        @task
+        def t(): return R(V)
+        @task
+        def use(t): return t.n
+    """
+    for folder, package in (("a.b", ""), ("pkg", ".")):
+        project.write(f"{folder}/beside.py", "V = 3\n")
+        f = flow(source.format(package=package), f"{folder}/x.y.py")
+        if package:
+            project.write(f"{folder}/__init__.py")
+        assert f.value("use") == 3
+        again = f.run()
+        assert [n.full_id for n in again.report.nodes] == [f"{folder}/x.y.py::t", f"{folder}/x.y.py::use"]
+        assert again["t"].n == 3
+        assert project.flowkit("run", folder).exit_code == 0
+
+
 def test_a_flow_reached_by_a_symlink_runs(flow, project):
     flow("""
         @task
