@@ -7,11 +7,13 @@ import os
 import sys
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from flowkit.annotations import MISSING
 from flowkit.annotations import text as shown
+from flowkit.durations import seconds
 from flowkit.errors import ParameterError, UsageError, a_kind, did_you_mean, listing
 from flowkit.records import field, record
 from flowkit.secrets import STARS, concealing, holds_secret, wants_secret
@@ -247,16 +249,16 @@ def _converted(value: object, annotation: object, *, text: bool) -> object:
     if annotation is typing.Any or annotation is MISSING:
         return _json(value) if text else value
     if not text:
-        return value if type(value) is annotation else _validate(value, annotation)
+        return value if type(value) is annotation else _fitted(value, annotation)
     assert isinstance(value, str)
     if annotation is str:
         return value
     if _takes_text(annotation):
-        return _validate(value, annotation)
+        return _fitted(value, annotation)
     first: Problem | None = None
     for reading in _readings(value, annotation):
         try:
-            return _validate(reading, annotation)
+            return _fitted(reading, annotation)
         except Problem as problem:
             first = first or problem
     assert first is not None  # there is always the text
@@ -294,9 +296,30 @@ def _leaves(value: object) -> Iterator[object]:
 
 
 def _takes_text(annotation: object) -> bool:
+    return str in _members(annotation)
+
+
+def _members(annotation: object) -> tuple[object, ...]:
+    """Return what a value may be at the top level: the members of a union, or the one type."""
     if typing.get_origin(annotation) is typing.Annotated:
         annotation = typing.get_args(annotation)[0]
-    return annotation is str or (str in typing.get_args(annotation) and typing.get_origin(annotation) in _UNIONS)
+    return typing.get_args(annotation) if typing.get_origin(annotation) in _UNIONS else (annotation,)
+
+
+def _fitted(value: object, annotation: object) -> object:
+    """Return a value as pydantic has it; a duration may be written as everywhere: ``1h30m``."""
+    try:
+        return _validate(value, annotation)
+    except Problem:
+        if not isinstance(value, str) or timedelta not in _members(annotation):
+            raise
+        try:
+            length = timedelta(seconds=seconds(value))
+        except (ValueError, OverflowError):
+            length = None
+        if length is None:
+            raise
+        return _validate(length, annotation)
 
 
 _UNIONS = (typing.Union, type(int | str))

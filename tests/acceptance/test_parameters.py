@@ -735,3 +735,51 @@ def test_text_may_be_json_also_where_that_is_text(flow, project):
     done = project.flowkit("run", "m.py", "-q", "-P", 'd="2024-02-03"', "-P", 'p="a b"')
     assert done.exit_code == 0
     assert project.flowkit("cache", "get", "m.py::t").out.strip() == "2024-02-03 a b"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [("1h30m", 5400.0), ("2m", 120.0), ("1.5s", 1.5), ("7d", 604800.0), ("2w", 1209600.0), ("3600", 3600.0), ("PT5M", 300.0),
+     ("1:30:00", 5400.0), ('"1h30m"', 5400.0)],
+)  # fmt: skip
+@pytest.mark.parametrize("annotation", ["timedelta", "timedelta | None", "Annotated[Optional[timedelta], 'how long']"])
+def test_a_duration_may_be_written_as_everywhere(flow, project, annotation, written, said):
+    flow(f"""
+        from datetime import timedelta
+        @task
+        def t(dur: {annotation} = None): return dur.total_seconds()
+    """ if "None" in annotation or "Optional" in annotation else f"""
+        from datetime import timedelta
+        @task
+        def t(dur: {annotation}): return dur.total_seconds()
+    """)
+    done = project.flowkit("run", "m.py", "-q", "-P", f"dur={written}")
+    assert done.exit_code == 0, done
+    assert project.flowkit("cache", "get", "m.py::t").out.strip() == str(said)
+
+
+def test_a_duration_from_elsewhere_and_one_that_is_none(flow, project, monkeypatch):
+    f = flow("""
+        from datetime import timedelta
+        @task
+        def t(dur: timedelta): return dur.total_seconds()
+    """)
+    assert f.value("t", params={"dur": "1h"}) == 3600
+    assert f.value("t", params={"dur": 90}) == 90
+    project.write("p.json", '{"dur": "2m"}')
+    assert f.value("t", params="p.json") == 120
+    monkeypatch.setenv("FLOWKIT_PARAM_DUR", "1.5s")
+    assert f.value("t") == 1.5
+    for wrong in ("soon", "-1h", "1e999", "9999999999999d"):
+        assert "does not fit" in f.refusal(params={"dur": wrong})
+
+
+def test_a_duration_keeps_to_its_bounds(flow):
+    f = flow("""
+        from datetime import timedelta
+        from pydantic import Field
+        @task
+        def t(dur: Annotated[timedelta, Field(gt=timedelta(minutes=1))]): return dur.total_seconds()
+    """)
+    assert f.value("t", params={"dur": "2m"}) == 120
+    assert "greater than" in f.refusal(params={"dur": "10s"})
