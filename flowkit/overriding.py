@@ -52,7 +52,7 @@ def unused(overrides: Mapping[str, Override], known: Collection[str], *, surely:
     return [
         OptionError(
             f"{override.origin}: nothing asks for {name!r}",
-            known=f"known: {listing(known)}",
+            known=f"known: {listing(n for n in known if n != name)}",
             remedy="Take it out."
             if name in known
             else did_you_mean(name, known, "Name a task, a resource or a parameter of the flow."),

@@ -56,7 +56,7 @@ def choose(
             asked.update({task: every.copy() for task in own if not task.is_fallback})
         for selector in collected.selectors:
             try:
-                task = _named(graph, bound, selector)
+                task = _named(graph, bound, selector, [t for t in own if t.given is not None])
             except SelectionError as error:
                 errors.append(error)
                 continue
@@ -81,7 +81,7 @@ def choose(
     return selection
 
 
-def _named(graph: Graph, flow: BoundFlow, selector: Selector) -> BoundTask:
+def _named(graph: Graph, flow: BoundFlow, selector: Selector, replaced: Sequence[BoundTask]) -> BoundTask:
     mine = [t for t in graph.tasks if t.flow is flow and t.given is None]
     for task in mine:
         if task.name == selector.name or selector.name in task.provides:
@@ -91,6 +91,12 @@ def _named(graph: Graph, flow: BoundFlow, selector: Selector) -> BoundTask:
                     remedy=f"Write {flow.path}::{task.name}.",
                 )
             return task
+    for task in replaced:
+        if task.name == selector.name or selector.name in task.provides:
+            raise SelectionError(
+                f"{flow.path}::{selector.name}: {task.name!r} is not run, as a value stands in for it (-O, override)",
+                remedy="Take one of the two out, or name a task that uses it.",
+            )
     names = [t.name for t in mine]
     raise SelectionError(
         f"{flow.path}::{selector.name}: there is no such task",

@@ -244,3 +244,27 @@ def test_a_wrong_option_of_a_flow_is_said_with_its_line(flow, project):
     assert "Flow(defaults=…) (m.py:2): unknown option 'nope'" in text
     assert "defaults={'retries': …}" in text
     assert "defaults={'tags': …}" in text
+
+
+# Overrides
+
+
+def test_a_task_that_is_replaced_cannot_be_the_target_and_that_is_said(flow, project):
+    flow("""
+        @task(provides=["left", "right"])
+        def parts(): return 1, 2
+        @task
+        def use(parts): return 1
+    """)
+    for name in ("parts", "left"):
+        (line,) = told(project, f"m.py::{name}", "-O", "parts=[3, 4]")
+        assert line == f"m.py::{name}: 'parts' is not run, as a value stands in for it (-O, override)"
+
+
+def test_what_nothing_asks_for_is_not_listed_as_known(flow):
+    text = flow("""
+        @task
+        def a(): return 1
+    """).refusal(override={"tmp_path": 3})
+    assert "nothing asks for 'tmp_path'" in text
+    assert "known: a, log, out, rng, run\n" in text
