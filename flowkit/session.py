@@ -319,7 +319,7 @@ class Session:
             self.collect(override, overrides)
         except FlowError as error:
             errors += error.errors
-        if self.executor_name not in self.executors and not self.plugins.has("flowkit_executor"):
+        if str(self.executor_name) not in self.executors and not self.plugins.has("flowkit_executor"):
             errors.append(self._no_executor())
         if errors:
             _raise_all([*errors, *self._wrong_values(sources, errors)])
@@ -546,7 +546,7 @@ class Session:
         ask = self.plugins.caller("flowkit_executor", first=True)
         executor: Executor | None = ask(name, slots) if ask is not None else None
         if executor is None:
-            make = self.executors.get(name)
+            make = self.executors.get(str(name))
             if make is None:
                 raise FlowError([self._no_executor()])
             executor = make(slots)
@@ -557,7 +557,7 @@ class Session:
         where = self.settings.where("executor")
         if self.flags.get("executor"):
             where = "--executor" if self.command else f"flowkit.run(executor={self.executor_name!r})"
-        return OptionError.unknown("executor", self.executor_name, where, self.executors)
+        return OptionError.unknown("executor", str(self.executor_name), where, self.executors)
 
 
 def _by_name(found: Sequence[tuple[str, Sequence[Option]]]) -> dict[str, Option]:

@@ -229,6 +229,8 @@ def test_from_python_no_flag_is_blamed(flow):
         def a(): pass
     """)
     assert "flowkit.run(executor='zz'): unknown executor" in f.refusal(executor="zz")
+    for odd in (3, [3]):
+        assert f"flowkit.run(executor={odd}): unknown executor" in f.refusal(executor=odd)
     assert "flowkit.run(p=…): zz: there is no plugin" in f.refusal(p=["zz"])
 
 
