@@ -111,7 +111,7 @@ class Declaration:
         options: The decorator's keyword arguments as written.
     """
 
-    __slots__ = ("_arguments", "function", "name", "options", "renamed")
+    __slots__ = ("_arguments", "_inspected", "function", "name", "options", "renamed")
 
     kind = "declaration"
 
@@ -119,6 +119,7 @@ class Declaration:
         self.function = function
         self.options = options
         self._arguments: tuple[Argument, ...] | None = None
+        self._inspected: Collection[inspect.Parameter] | None = None
         name = options.pop("name", None) if options else None
         if name is None:
             self.renamed = False
@@ -209,10 +210,13 @@ class Declaration:
         return tuple(found)
 
     def _signature(self) -> Collection[inspect.Parameter]:
+        if self._inspected is not None:
+            return self._inspected
         import inspect  # only wrapped or unusual callables come here
 
         try:
-            return inspect.signature(self.function).parameters.values()
+            self._inspected = inspect.signature(self.function).parameters.values()
+            return self._inspected
         except (TypeError, ValueError) as error:  # some of those written in C say nothing of their arguments
             raise self._refuse(f"cannot be asked for its arguments: {error}", "Write a function that calls it.") from None
 
