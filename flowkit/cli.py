@@ -363,7 +363,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _guarded(arguments: Sequence[str]) -> int:
     try:
         code = _main(arguments)
-        sys.stdout.flush()
+        streams.flush()
     except (FlowError, UsageError) as error:
         _complain(error.errors if isinstance(error, FlowError) else [error])
         return USAGE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -11,6 +12,8 @@ from flowkit.printable import SPELLED
 
 #: What a write to a device that takes no more ends with.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+#: What a stream raises that users' code has closed, or put None in the place of.
+_GONE = (ValueError, AttributeError)
 
 
 def prepare() -> None:
@@ -23,13 +26,23 @@ def prepare() -> None:
             stream.reconfigure(errors=SPELLED)
 
 
+def flush() -> None:
+    """Have standard output written out.
+
+    Raises:
+        OSError: It takes no more.
+    """
+    with contextlib.suppress(*_GONE):
+        sys.stdout.flush()
+
+
 def tell(text: str) -> None:
     """Print a text on standard error. Raises nothing: whoever does not read it sees the exit code."""
     settle()  # what was printed before stands before it
     try:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
-    except (OSError, ValueError):
+    except (OSError, *_GONE):
         settle()
 
 
@@ -38,7 +51,7 @@ def settle() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):
+        except (OSError, *_GONE):
             lead_nowhere(stream)
 
 
@@ -46,7 +59,7 @@ def lead_nowhere(stream: TextIO) -> None:
     """Have what was and will be written to a standard stream go nowhere; another is left as it is."""
     try:
         descriptor = stream.fileno()
-    except (OSError, ValueError, AttributeError):
+    except (OSError, *_GONE):
         return
     if descriptor in (1, 2):
         nowhere = os.open(os.devnull, os.O_WRONLY)
