@@ -660,7 +660,7 @@ def test_a_failure_at_length(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 def test_a_re_run_repeats_what_decides_on_the_values_of_a_node(
     command: str, repeated: list[str]
 ) -> None:
-    assert facts._repeated(command) == repeated
+    assert [word for words in facts._repeated(command) for word in words] == repeated
 
 
 def test_a_re_run_names_the_flow_as_it_is_reached_from_here(
