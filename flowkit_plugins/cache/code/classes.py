@@ -97,13 +97,16 @@ def _made(reach: Reach, growth: Growth, cls: type) -> list[str]:
 def _values(reach: Reach, growth: Growth, cls: type) -> Iterator[str]:
     """Yield what the text of a class does not tell of its attributes, and follow the code in them.
 
-    That is what registries hold, and the attributes of a class that a function makes. Others may
-    change while tasks run: a counter, a cache.
+    That is what registries hold, the attributes of a class that a function makes, and what the
+    methods of a class in it reach. Others may change while tasks run: a counter, a cache.
     """
     shape = Shape(reach, growth.edge)
     made = "<locals>" in cls.__qualname__
     for name, value in vars(cls).items():
         if name.startswith("_") and name.endswith("_"):  # Python's own, and those of ``enum``
+            continue
+        if isinstance(value, type):
+            reach.add_value(growth, name, value, (cls, name))
             continue
         if is_scalar(value):
             told = made

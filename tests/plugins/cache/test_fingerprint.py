@@ -777,6 +777,29 @@ def test_stop_leaves_out_what_it_names(workshop):
     assert whole.hex != less.hex
 
 
+NESTED = {
+    "a class": ("class A:\n    class In:\n        def v(self): return helpers.fmt()", "A.In().v()"),
+    "a class in that": ("class A:\n    class In:\n        class In2:\n            def v(self): return helpers.fmt()", "A.In.In2().v()"),
+    "reached by a method": ("class A:\n    class In:\n        def v(self): return helpers.fmt()\n    def w(self): return self.In().v()", "A().w()"),
+    "an Enum": ("import enum\nclass A:\n    class In(enum.Enum):\n        X = 1\n        def v(self): return helpers.fmt()", "A.In.X.v()"),
+    "a dataclass": ("from dataclasses import dataclass\nclass A:\n    @dataclass\n    class In:\n        x: int = 1\n        def __post_init__(self): self.x = helpers.fmt()", "A.In().x"),
+    "a subclass of another": ("class A:\n    class B:\n        def v(self): return helpers.fmt()\n    class In(B): ...", "A.In().v()"),
+    "of a base elsewhere": ("import base\nclass A(base.Base): ...", "A.In().v()"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "used"), NESTED.values(), ids=NESTED)
+def test_what_the_methods_of_a_class_in_a_class_reach_counts(workshop, text, used):
+    files = {
+        "flow.py": f"import helpers\n{text}\ndef report(): return {used}",
+        "helpers.py": "def fmt(): return 1",
+        "base.py": "import helpers\nclass Base:\n    class In:\n        def v(self): return helpers.fmt()",
+    }
+    before = workshop.of(files)
+    after = workshop.of({**files, "helpers.py": "def fmt(): return 2"})
+    assert explain(before.parts, after.parts) == "code of `fmt` (helpers.py:1) changed"
+
+
 # Without source
 
 
