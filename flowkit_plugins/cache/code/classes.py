@@ -112,7 +112,7 @@ def _values(reach: Reach, growth: Growth, cls: type) -> Iterator[str]:
             told = made
         else:
             held = value.values() if isinstance(value, dict) else value if isinstance(value, _MANY) else ()
-            told = any(isinstance(item, FunctionType | type) for item in held)
+            told = any(isinstance(item, FunctionType | type | ModuleType) for item in held)
         if told:
             yield fold("attribute", name, shape.text(value, name))
 

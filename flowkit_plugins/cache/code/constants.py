@@ -2,31 +2,48 @@
 
 A value without code is digested as a whole. A value that holds functions or classes of the user's
 (a table of handlers, a ``partial``, an instance) is taken apart: the code becomes edges, so that a
-change in it is seen and named, and the rest is digested piece by piece.
+change in it is seen and named, and the rest is digested piece by piece. So is a container with
+something that has no content (a lock, a connection): that counts by its type, and by the statements
+of its module that made it.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from logging import Logger, LoggerAdapter
 from pathlib import PurePath
-from types import FunctionType, GenericAlias, MappingProxyType, MethodType, ModuleType, UnionType
+from types import (
+    FunctionType,
+    GenericAlias,
+    MappingProxyType,
+    MethodType,
+    ModuleType,
+    SimpleNamespace,
+    UnionType,
+)
 from typing import TYPE_CHECKING, Any
 
+from flowkit_plugins.cache.code.bound import add_bound
 from flowkit_plugins.cache.code.bytecode import closure
+from flowkit_plugins.cache.code.nodes import Growth
 from flowkit_plugins.cache.code.ownership import of_flowkit
 from flowkit_plugins.cache.code.trees import fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from flowkit_plugins.cache.code.nodes import Node
+    from flowkit_plugins.cache.code.nodes import Constant, Node
     from flowkit_plugins.cache.code.reach import Reach
 
 _SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None), type(...)})
 _SEQUENCES = (list, tuple, set, frozenset)
 # How much of a value is searched for code; a table of a million rows holds none.
 _MOST = 10_000
+# How deep a value is taken apart. Below, it is digested, for which Python's stack is no limit.
+_DEEPEST = 100
+# Whose pieces are plain to see. Objects of other people's may hold anything: counters, addresses.
+_OPEN = (dict, MappingProxyType, list, tuple, set, frozenset, deque, SimpleNamespace, partial)
 _OPAQUE = "opaque "
 _NO_STATE = frozenset({"__dict__", "__weakref__", "__pydantic_fields_set__"})
 
@@ -44,19 +61,30 @@ def attribute(value: object, name: str) -> Any:
         return None
 
 
+def grow_constant(reach: Reach, node: Node, constant: Constant) -> None:
+    """Fill in the node of a constant: its content, or how it was made where that is not all to be had."""
+    growth = Growth()
+    shape = Shape(reach, growth.edge)
+    text = shape.text(constant.value, node.name)
+    texts = [fold("constant", text)]
+    if shape.opaque and isinstance(node.keep, dict):
+        texts += add_bound(reach, growth, node.name, node.keep)
+    growth.settle(node, "opaque" if text.startswith(_OPAQUE) else "constant", *texts)
+
+
 class Shape:
-    """Writes values as text and reports the code in them as edges."""
+    """Writes values as text and reports the code in them as edges.
+
+    ``opaque`` says whether something was met of which the text tells the type alone.
+    """
 
     def __init__(self, reach: Reach, edge: Callable[[str, Node], None]) -> None:
         self._reach = reach
         self._edge = edge
         # Where each value was met first, and the value, so that its identity stays taken.
         self._met: dict[int, tuple[int, object]] = {}
-
-    def constant(self, value: object, label: str) -> tuple[str, bool]:
-        """Return a value's hash, and whether it can only be told by its type."""
-        text = self.text(value, label)
-        return fold("constant", text), text.startswith(_OPAQUE)
+        self._depth = 0
+        self.opaque = False
 
     def text(self, value: object, label: str) -> str:
         """Return a value as text, equal for equal content in every process.
@@ -66,14 +94,23 @@ class Shape:
             label: How the code calls it; the labels of its pieces start with it.
 
         """
-        if is_scalar(value) or len(self._met) > _MOST or not self.holds_code(value):
-            return self._leaf(value, label)
-        if isinstance(value, FunctionType | type | MethodType):
+        more = len(self._met) <= _MOST and self._depth < _DEEPEST
+        if is_scalar(value) or not more or not self.holds_code(value):
+            digest = self._leaf(value, label)
+            if digest is not None:
+                return digest
+            if not more or not isinstance(value, _OPEN):
+                return self._fallen(value)
+        if isinstance(value, FunctionType | type | MethodType | ModuleType):
             return fold("code", *self._follow(value, label))
         if id(value) in self._met:
             return f"met {self._met[id(value)][0]}"
         self._met[id(value)] = (len(self._met), value)
-        return self._apart(value, label)
+        self._depth += 1
+        try:
+            return self._apart(value, label)
+        finally:
+            self._depth -= 1
 
     def holds_code(self, value: object) -> bool:
         """Return whether a value must be taken apart: there is code of the user's in it.
@@ -97,27 +134,34 @@ class Shape:
                 if ownership.class_(item):
                     return True
                 continue
+            elif isinstance(item, ModuleType):
+                if ownership.module(item):
+                    return True
+                continue
             elif ownership.class_(item.__class__):
                 return True
-            if not isinstance(item, ModuleType):
-                stack += _pieces(item)
+            stack += _pieces(item)
         return False
 
-    def _leaf(self, value: object, label: str = "") -> str:
+    def _leaf(self, value: object, label: str = "") -> str | None:
+        """Return what the content of a value says, None where it has none."""
         place = self._reach.ownership.relative(value) if value.__class__ is str else None
         if place is not None:
             # ``os.path.dirname(__file__)``: a checkout elsewhere is the same code.
             return fold("below the root", place)
+        if isinstance(value, ModuleType):
+            return fold("module", value.__name__)
         if is_scalar(value):
-            digest = self._reach.digest(value)
-        else:
-            digest, met = self._reach.content(value)
-            for node in met:
-                self._edge(f"{label}.{node.name}", node)
-        if digest is None:
-            cls = value.__class__
-            return f"{_OPAQUE}{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
+            return self._reach.digest(value)
+        digest, met = self._reach.content(value)
+        for node in met:
+            self._edge(f"{label}.{node.name}", node)
         return digest
+
+    def _fallen(self, value: object) -> str:
+        self.opaque = True
+        cls = value.__class__
+        return f"{_OPAQUE}{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
 
     def _apart(self, value: Any, label: str) -> str:
         cls = value.__class__
@@ -125,7 +169,7 @@ class Shape:
             return self._instance(value, label)
         if isinstance(value, PurePath):
             # By name alone: ``HERE = Path(__file__).parent`` stands for no content.
-            return fold("path", self._leaf(str(value)))
+            return fold("path", self.text(str(value), label))
         if isinstance(value, Logger | LoggerAdapter):
             # Its name is that of its module, which does not count.
             return f"{_OPAQUE}logging.{cls.__qualname__}"
@@ -162,7 +206,7 @@ class Shape:
         if isinstance(value, PurePath):  # whose attributes are made as they are asked for
             return fold(named, str(value))
         inner = [value, *(value if isinstance(value, tuple) else ()), *_attributes(value).values()]
-        return fold(named, *[self._leaf(item) for item in inner if is_scalar(item)])
+        return fold(named, *[self._leaf(item) or "" for item in inner if is_scalar(item)])
 
     def _items(self, items: Iterable[tuple[Any, Any]], label: str) -> Iterator[str]:
         for key, value in items:
@@ -184,10 +228,10 @@ class Shape:
             texts += self._items(dict.items(value), label)
         elif isinstance(value, set | frozenset):
             texts += self._members(value, label)
-        elif isinstance(value, list | tuple):
+        elif isinstance(value, list | tuple | deque):
             texts += [self.text(item, f"{label}[{at}]") for at, item in enumerate(value)]
         elif isinstance(value, int | float | complex | str | bytes):
-            texts.append(self._leaf(value))
+            texts.append(self._leaf(value) or "")
         return fold("instance", *texts, *self._items(sorted(_attributes(value).items()), label))
 
 

@@ -18,7 +18,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, Non
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowkit_plugins.cache.code.classes import grow_class, grow_module, grow_unloaded
-from flowkit_plugins.cache.code.constants import Shape, attribute, held
+from flowkit_plugins.cache.code.constants import Shape, attribute, grow_constant, held
 from flowkit_plugins.cache.code.functions import grow_called, grow_function
 from flowkit_plugins.cache.code.modules import Unloaded, from_package, holds, locate, parted
 from flowkit_plugins.cache.code.nodes import Constant, Growth, Node
@@ -111,9 +111,7 @@ class Reach:
         elif isinstance(subject, Unloaded):
             grow_unloaded(self, node, subject)
         elif isinstance(subject, Constant):
-            growth = Growth()
-            text, opaque = Shape(self, growth.edge).constant(subject.value, node.name)
-            growth.settle(node, "opaque" if opaque else "constant", text)
+            grow_constant(self, node, subject)
 
     def digest(self, value: object) -> str | None:
         """Return a value's digest, or None where it has none."""
@@ -222,7 +220,7 @@ class Reach:
 
     def _from_package(self, name: str, value: object, names: dict[str, Any], filename: str) -> bool:
         """Return whether a value was imported from a package: then its content does not count."""
-        bound = self._imports(names, filename).get(name) or []
+        bound = self.imports(names, filename).get(name) or []
         return any(from_package(text, value, self.ownership) for text in bound)
 
     def of_flowkit(self, decorator: str, names: dict[str, Any]) -> bool:
@@ -368,7 +366,7 @@ class Reach:
     def _stands_for(self, name: str, value: object, names: dict[str, Any], filename: str) -> str:
         """Return what a name of somebody else's stands for, after the user's import statements."""
         for _ in range(_HANDS):
-            bound = self._imports(names, filename).get(name)
+            bound = self.imports(names, filename).get(name)
             if not bound:
                 break
             try:
@@ -388,6 +386,7 @@ class Reach:
         named = getattr(value, "__qualname__", None) or type(value).__qualname__
         return f"{str(home).partition('.')[0]}:{named}"
 
-    def _imports(self, names: dict[str, Any], filename: str) -> Mapping[str, list[str]]:
+    def imports(self, names: dict[str, Any], filename: str) -> Mapping[str, list[str]]:
+        """Return what each name imported in the module of these globals stands for, in dotted form."""
         source = self.source(str(names.get("__file__") or filename), names)
         return source.imports() if source else {}

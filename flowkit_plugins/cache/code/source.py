@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowkit_plugins.cache.code.bytecode import nested
 from flowkit_plugins.cache.code.pieces import Pieces
-from flowkit_plugins.cache.code.syntax import ClassSyntax, Decorator, FunctionSyntax, Module
+from flowkit_plugins.cache.code.syntax import Bound, ClassSyntax, Decorator, FunctionSyntax, Module
 from flowkit_plugins.cache.code.trees import WALKER, parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import CodeType, ModuleType
 
 # A file changed twice within one tick of its clock keeps its time (git calls this racy).
@@ -115,7 +115,7 @@ class _Record:
     the functions in which all else is as ``usual``, and ``functions`` the others.
     """
 
-    __slots__ = ("classes", "functions", "imports", "plain", "stamp", "usual", "whole")
+    __slots__ = ("bound", "classes", "functions", "imports", "plain", "stamp", "usual", "whole")
 
     def __init__(self, stamp: Stamp, known: Mapping[str, Any] | None = None) -> None:
         known = known or {}
@@ -124,6 +124,7 @@ class _Record:
         self.plain: dict[str, str] = known.get("plain", {})
         self.usual: list[Any] = known.get("usual", [])
         self.classes: dict[str, Any] = known.get("classes", {})
+        self.bound: dict[str, Any] = known.get("bound", {})
         self.imports: dict[str, list[str]] | None = known.get("imports")
         self.whole: str | None = known.get("whole")
 
@@ -132,6 +133,8 @@ class _Record:
         found: dict[str, Any] = {"stamp": self.stamp, **self._functions()}
         if self.classes:
             found["classes"] = self.classes
+        if self.bound:
+            found["bound"] = self.bound
         if self.imports is not None:
             found["imports"] = self.imports
         if self.whole is not None:
@@ -281,15 +284,13 @@ class Source:
 
     def class_(self, qualname: str) -> ClassSyntax | None:
         """Return the hash of a class statement, if the text is certain."""
-        if self.verify:
-            return None
-        try:
-            known = self._record.classes[qualname]
-        except KeyError:
-            module = self._parsed()
-            known = module.class_(qualname) if module else None
-            self._learn(self._record.classes, qualname, known)
+        known = self._looked_up(self._record.classes, qualname, Module.class_)
         return None if known is None else ClassSyntax(*known)
+
+    def bound(self, name: str) -> Bound | None:
+        """Return what the module's own statements make of a name, if the text is certain."""
+        known = self._looked_up(self._record.bound, name, Module.bound)
+        return None if known is None else Bound(*known)
 
     def whole(self) -> str | None:
         """Return the hash of the file as a whole."""
@@ -309,6 +310,14 @@ class Source:
             self._record.imports = found
             self._memo.changed = True
         return self._record.imports
+
+    def _looked_up(self, table: dict[str, Any], name: str, find: Callable[[Module, str], Any]) -> Any:
+        if self.verify:
+            return None
+        if name not in table:
+            module = self._parsed()
+            self._learn(table, name, find(module, name) if module else None)
+        return table[name]
 
     def _learn(self, table: dict[str, Any], key: str, value: object) -> None:
         table[key] = value

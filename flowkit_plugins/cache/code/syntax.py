@@ -48,6 +48,13 @@ class ClassSyntax(NamedTuple):
     names: Sequence[str] = ()
 
 
+class Bound(NamedTuple):
+    """The hash of the statements that make what a name of a module stands for, and the other names they mention."""
+
+    hash: str
+    names: Sequence[str]
+
+
 class Module:
     """One parsed file: finds its definitions by qualified name, and reads its imports."""
 
@@ -90,6 +97,17 @@ class Module:
         mentioned = sorted({name for node in found for name in _class_names(node)})
         written = fold("class", *[text(_nameless(node), STRICT) for node in found])
         return ClassSyntax(written, first_line(found[-1]), mentioned)
+
+    def bound(self, name: str) -> Bound | None:
+        """Return the outermost statements that bind a name, or are there for their effect and mention it."""
+        found = [
+            node for node in self.tree.body if not isinstance(node, Definition) and _makes(node, name)
+        ]
+        if not found:
+            return None
+        mentioned = {one for one in names(*found) if one.partition(".")[0] != name}
+        written = fold("bound", *[text(node, LOOSE) for node in found])
+        return Bound(written, sorted(mentioned))
 
     def whole(self) -> str:
         """Return the hash of the module as a whole."""
@@ -234,6 +252,16 @@ def _callee(decorator: ast.expr) -> str:
 
 def _mentioned(decorator: ast.expr) -> list[str]:
     return sorted({*names(decorator)} - {_callee(decorator)})
+
+
+def _makes(statement: ast.stmt, name: str) -> bool:
+    """Return whether a statement binds a name, or does something to what it stands for: ``QUEUE.put(1)``."""
+    return any(
+        isinstance(part, ast.Name) and part.id == name
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Expr) or isinstance(getattr(node, "ctx", None), ast.Store | ast.Del)
+        for part in ast.walk(node)
+    )
 
 
 def _hints(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:

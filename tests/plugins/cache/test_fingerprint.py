@@ -585,6 +585,138 @@ def test_a_value_without_content_is_opaque_by_its_type(workshop):
     assert explain(lock.parts, event.parts) == "constant `LOCK` changed"
 
 
+
+
+HOLDING = {
+    "a dict": "{'lock': Lock(), 'n': 1}",
+    "a list": "[Lock(), 1]",
+    "a tuple": "(Lock(), 1)",
+    "a list in a dict": "{'a': [{'lock': Lock()}, 1]}",
+    "a deque": "deque([Lock(), 1])",
+    "a SimpleNamespace": "SimpleNamespace(lock=Lock(), n=1)",
+    "a partial": "partial(lambda lock, n: n, Lock(), 1)",
+    "a partial of a package's": "partial(print, Lock(), 1)",
+    "a defaultdict": "defaultdict(list, lock=Lock(), n=1)",
+    "a generator": "{'g': (i for i in 'ab'), 'n': 1}",
+    "a thread's": "(local(), 1)",
+    "a queue": "{'q': Queue(), 'n': 1}",
+    "a connection": "{'c': sqlite3.connect(':memory:'), 'n': 1}",
+    "an instance": "Holder({'lock': Lock(), 'n': 1})",
+    "a list with itself": "looped([Lock(), 1])",
+}
+HOLDING_HEAD = """
+import sqlite3
+from collections import defaultdict, deque
+from functools import partial
+from queue import Queue
+from threading import Lock, local
+from types import SimpleNamespace
+class Holder:
+    def __init__(self, held): self.held = held
+def looped(held):
+    held.append(held)
+    return held
+"""
+
+
+@pytest.mark.parametrize("value", HOLDING.values(), ids=HOLDING)
+def test_of_a_constant_with_a_part_without_content_the_others_count(workshop, value):
+    # Set where no statement tells of it, so that it is the value that counts.
+    text = f"{HOLDING_HEAD}globals()['X'] = {value}\ndef report(): return X"
+    base = workshop.of(text)
+    assert base.hex == workshop.of(text.replace("(): return X", "():\n    return X")).hex
+    after = workshop.of(text.replace("1", "2"))
+    assert explain(base.parts, after.parts) == "constant `X` changed"
+
+
+MADE = {
+    "a semaphore": "threading.Semaphore({})",
+    "a context variable": "contextvars.ContextVar('x', default={})",
+    "a pool": "ThreadPoolExecutor(max_workers={})",
+    "a property": "property(lambda self: {})",
+    "a connection": "sqlite3.connect(':memory:', timeout={})",
+    "by a function": "made({})",
+    "one of two": "(threading.Lock(), threading.Semaphore({}))",
+    "held by an instance": "Holder(threading.Semaphore({}))",
+}
+MADE_HEAD = """
+import contextvars, sqlite3, threading
+from concurrent.futures import ThreadPoolExecutor
+class Holder:
+    def __init__(self, held): self.held = held
+def made(n): return threading.Semaphore(n)
+"""
+
+
+@pytest.mark.parametrize("value", MADE.values(), ids=MADE)
+@pytest.mark.parametrize("imported", ["", "from conf import X", "from conf import *", "from other import Y as X"])
+def test_what_has_no_content_counts_by_how_it_was_made(workshop, value, imported):
+    def of(text):
+        text = f"{MADE_HEAD}{text}"
+        report = "\ndef report(): return X"
+        files = {"flow.py": imported + report, "conf.py": text, "other.py": "from conf import X as Y"}
+        return workshop.of(files if imported else text + report)
+
+    base = of(f"X = {value.format(1)}")
+    written_otherwise = of(f"# why\nX: object = (\n    {value.format(1)}  # more\n)\nOTHER = 3")
+    assert written_otherwise.hex == base.hex
+    assert explain(base.parts, of(f"X = {value.format(2)}").parts) == "constant `X` changed"
+    assert of(f"if 1: X = {value.format(1)}\nelse: X = 1").hex != base.hex
+    named = of(f"N = 1\nX = {value.format('N')}")
+    assert explain(named.parts, of(f"N = 2\nX = {value.format('N')}").parts) == "constant `N` changed"
+
+
+def test_what_was_done_to_an_object_without_content_counts(workshop):
+    text = "from queue import Queue\nX = Queue()\nX.put({})\nY = X.qsize()\ndef report(): return X"
+    base = workshop.of(text.format(1))
+    assert workshop.of(text.format(2)).hex != base.hex
+    assert workshop.of(text.format(1).replace("Y = X", "Y = 1 + X")).hex == base.hex
+
+
+def test_how_an_ordinary_constant_is_written_does_not_count(workshop):
+    text = "class A:\n    def __init__(self, n): self.n = n\nTEN = 10\nX = {}\ndef report(): return X"
+    for one, other in [("{'a': [10]}", "dict(a=[TEN])"), ("A(10)", "A(n=TEN)"), ("(10, None)", "(5 + 5, None)")]:
+        assert workshop.of(text.format(one)).hex == workshop.of(text.format(other)).hex
+
+
+def test_a_constant_nested_deeper_than_pythons_stack_is_told(workshop):
+    text = """
+from threading import Lock
+class Link:
+    def __init__(self, next): self.next = next
+X = [{}] if {} else Link(None)
+for _ in range(2000): X = {}
+def report(): return X
+"""
+    for nested in ([1, 1, "[X]"], ["Lock()", 1, "[X]"], [1, 0, "Link(X)"]):
+        assert workshop.of(text.format(*nested)).hex == workshop.of(text.format(*nested)).hex
+
+
+MODULES = {
+    "a dict": "{'a': plug}",
+    "a list in a dict": "{'a': [plug, 1]}",
+    "an instance": "Holder(plug)",
+    "a partial": "partial(lambda m: m.go(), plug)",
+    "a SimpleNamespace": "SimpleNamespace(m=plug)",
+    "a deque": "deque([plug])",
+    "a list with a lock": "[Lock(), plug]",
+}
+
+
+@pytest.mark.parametrize("value", MODULES.values(), ids=MODULES)
+@pytest.mark.parametrize("report", ["X = {}\ndef report(): return X", "def report(x={}): return x\nreport = partial(report)", "class X: mods = {}\ndef report(): return X"])
+def test_a_module_in_a_constant_counts_whole(workshop, value, report):
+    def of(module, text):
+        flow = f"import {module} as plug\n{HOLDING_HEAD}{report.format(value)}"
+        return workshop.of({"flow.py": flow, f"{module}.py": text} if text else flow)
+
+    base = of("plug", "def go(): return 1")
+    assert of("plug", "def go():  # why\n    return 1").hex == base.hex
+    after = of("plug", "def go(): return 2")
+    assert explain(base.parts, after.parts) == "code of `plug` (plug.py:1) changed"
+    assert of("string", "").hex != of("re", "").hex
+
+
 @pytest.mark.parametrize(
     ("one", "two"),
     [
