@@ -64,6 +64,8 @@ def grow_module(reach: Reach, node: Node, module: ModuleType) -> None:
     node.line = 1
     for name in list(names):
         reach.add_name(growth, (name,), names, node.file)
+    if "__getattr__" in names:  # what it imports is nowhere among the names
+        reach.add_value(growth, "__getattr__", names["__getattr__"], (names, "__getattr__"))
     source = reach.source(node.file, names) if node.file else None
     growth.settle(node, "module", (source.whole() if source else None) or "module")
 

@@ -173,7 +173,7 @@ class Workshop:
     def load(self, files, flow="flow"):
         """Import a flow from a new folder; the modules are forgotten again."""
         self.count += 1
-        root = self.folder / f"p{self.count}"
+        root = self.root = self.folder / f"p{self.count}"
         for name, text in files.items():
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -209,9 +209,11 @@ class Workshop:
         if isinstance(files, str):
             files = {"flow.py": files}
         module, fingerprinter = self.load(files, flow)
+        sys.path.insert(0, str(self.root))  # as while a flow runs
         try:
             return fingerprinter.fingerprint(getattr(module, task))
         finally:
+            sys.path.remove(str(self.root))
             self.forget()
 
     def edited(self, *edits):
@@ -537,6 +539,32 @@ def test_a_module_imported_inside_a_function_and_not_loaded_yet_counts_whole(wor
     )
     after = workshop.of({**files, "deep/below.py": "def go(): return 2"})
     assert explain(before.parts, after.parts) == "code of `below` (deep/below.py:1) changed"
+
+
+GETATTR = {
+    "a name": ("import lib", "from limits import LIMIT", "lib.py"),
+    "a module": ("import lib", "import limits; return limits.LIMIT", "lib.py"),
+    "beside a package": ("import lib", "from .limits import LIMIT", "lib/__init__.py"),
+    "a module of a package": ("import lib", "from . import limits; return limits.LIMIT", "lib/__init__.py"),
+    "in a package": ("import lib.deep as lib", "from .limits import LIMIT", "lib/deep.py"),
+    "by its full name": ("import lib", "from lib.limits import LIMIT", "lib/__init__.py"),
+}
+
+
+@pytest.mark.parametrize(("imported", "inside", "name"), GETATTR.values(), ids=GETATTR)
+@pytest.mark.parametrize("used", ["return lib.limit", "from {} import limit; return limit"])
+def test_what_the_getattr_of_a_module_imports_counts(workshop, imported, inside, name, used):
+    full = imported.split()[1]
+    limits = "lib/limits.py" if "/" in name else "limits.py"
+    files = {
+        "flow.py": f"{imported}\ndef report(): {used.format(full)}",
+        **({"lib/__init__.py": ""} if "/" in name else {}),
+        name: f"def __getattr__(name):\n    if name == 'limit': {inside}; return LIMIT\n    raise AttributeError(name)",
+        limits: "LIMIT = 1",
+    }
+    before = workshop.of(files)
+    after = workshop.of({**files, limits: "LIMIT = 2"})
+    assert explain(before.parts, after.parts) == f"code of `limits` ({limits}:1) changed"
 
 
 def test_a_module_imported_inside_a_function_counts_by_what_is_used_of_it(workshop):
