@@ -67,7 +67,8 @@ def grow_module(reach: Reach, node: Node, module: ModuleType) -> None:
     if "__getattr__" in names:  # what it imports is nowhere among the names
         reach.add_value(growth, "__getattr__", names["__getattr__"], (names, "__getattr__"))
     source = reach.source(node.file, names) if node.file else None
-    growth.settle(node, "module", (source.whole() if source else None) or "module")
+    whole = source.whole() if source else None
+    growth.settle(node, "module", whole.hash if whole else "module")
 
 
 def grow_unloaded(reach: Reach, node: Node, module: Unloaded) -> None:
@@ -75,14 +76,14 @@ def grow_unloaded(reach: Reach, node: Node, module: Unloaded) -> None:
     growth = Growth()
     node.file, node.line = module.path, 1
     source = reach.source(module.path)
-    for bound in source.imports().values() if source else ():
-        for text in bound:
-            name = text.lstrip(".")
-            # One dot is the folder itself, each further one the folder above.
-            up = max(len(text) - len(name) - 1, 0)
-            beside = Path(module.path).parents[up] / "__init__.py"
-            reach.add_file(growth, (name, name.rpartition(".")[0]), str(beside))
-    growth.settle(node, "module", (source.whole() if source else None) or "module")
+    whole = source.whole() if source else None
+    for text in whole.names if whole else ():
+        name = text.lstrip(".")
+        # One dot is the folder itself, each further one the folder above.
+        up = max(len(text) - len(name) - 1, 0)
+        beside = Path(module.path).parents[up] / "__init__.py"
+        reach.add_file(growth, (name, name.rpartition(".")[0]), str(beside))
+    growth.settle(node, "module", whole.hash if whole else "module")
 
 
 def _made(reach: Reach, growth: Growth, cls: type) -> list[str]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowkit_plugins.cache.code.bytecode import nested
 from flowkit_plugins.cache.code.pieces import Pieces
-from flowkit_plugins.cache.code.syntax import Bound, ClassSyntax, Decorator, FunctionSyntax, Module
+from flowkit_plugins.cache.code.syntax import ClassSyntax, Decorator, FunctionSyntax, Lines, Module
 from flowkit_plugins.cache.code.trees import WALKER, parsed
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class _Record:
         self.classes: dict[str, Any] = known.get("classes", {})
         self.bound: dict[str, Any] = known.get("bound", {})
         self.imports: dict[str, list[str]] | None = known.get("imports")
-        self.whole: str | None = known.get("whole")
+        self.whole: Any = known.get("whole")
 
     def document(self) -> dict[str, Any]:
         """Return all that is known in terms of JSON; ``imports`` may be known to be none."""
@@ -287,18 +287,18 @@ class Source:
         known = self._looked_up(self._record.classes, qualname, Module.class_)
         return None if known is None else ClassSyntax(*known)
 
-    def bound(self, name: str) -> Bound | None:
+    def bound(self, name: str) -> Lines | None:
         """Return what the module's own statements make of a name, if the text is certain."""
         known = self._looked_up(self._record.bound, name, Module.bound)
-        return None if known is None else Bound(*known)
+        return None if known is None else Lines(*known)
 
-    def whole(self) -> str | None:
-        """Return the hash of the file as a whole."""
+    def whole(self) -> Lines | None:
+        """Return the hash of the file as a whole, and what it imports."""
         if self._record.whole is None:
             module = self._parsed()
             self._record.whole = module.whole() if module else None
             self._memo.changed = True
-        return self._record.whole
+        return None if self._record.whole is None else Lines(*self._record.whole)
 
     def imports(self) -> Mapping[str, list[str]]:
         """Return what each name imported at module level stands for, in dotted form."""

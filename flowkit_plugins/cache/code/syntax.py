@@ -48,8 +48,8 @@ class ClassSyntax(NamedTuple):
     names: Sequence[str] = ()
 
 
-class Bound(NamedTuple):
-    """The hash of the statements that make what a name of a module stands for, and the other names they mention."""
+class Lines(NamedTuple):
+    """The hash of some statements, and what they mention, or what they import, in dotted form."""
 
     hash: str
     names: Sequence[str]
@@ -98,8 +98,8 @@ class Module:
         written = fold("class", *[text(_nameless(node), STRICT) for node in found])
         return ClassSyntax(written, first_line(found[-1]), mentioned)
 
-    def bound(self, name: str) -> Bound | None:
-        """Return the outermost statements that bind a name, or are there for their effect and mention it."""
+    def bound(self, name: str) -> Lines | None:
+        """Return of a name the outermost statements that bind it, or are there for their effect and mention it."""
         found = [
             node for node in self.tree.body if not isinstance(node, Definition) and _makes(node, name)
         ]
@@ -107,11 +107,17 @@ class Module:
             return None
         mentioned = {one for one in names(*found) if one.partition(".")[0] != name}
         written = fold("bound", *[text(node, LOOSE) for node in found])
-        return Bound(written, sorted(mentioned))
+        return Lines(written, sorted(mentioned))
 
-    def whole(self) -> str:
-        """Return the hash of the module as a whole."""
-        return fold("module", text(self.tree, LOOSE))
+    def whole(self) -> Lines:
+        """Return the hash of the module as a whole, and what it imports anywhere, inside functions too."""
+        imported: set[str] = set()
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                imported.update([name.name for name in node.names])
+            elif isinstance(node, ast.ImportFrom):
+                imported.update([_from(node) + name.name for name in node.names])
+        return Lines(fold("module", text(self.tree, LOOSE)), sorted(imported))
 
     def imports(self) -> dict[str, list[str]]:
         """Return what each name imported at module level stands for, in dotted form.
@@ -126,9 +132,8 @@ class Module:
                     bound = name.asname or name.name.partition(".")[0]
                     bindings.setdefault(bound, []).append(name.name if name.asname else bound)
             elif isinstance(node, ast.ImportFrom):
-                start = "." * node.level + (node.module + "." if node.module else "")
                 for name in node.names:
-                    bindings.setdefault(name.asname or name.name, []).append(start + name.name)
+                    bindings.setdefault(name.asname or name.name, []).append(_from(node) + name.name)
         return bindings
 
     def _index(self, prefix: str) -> None:
@@ -314,6 +319,10 @@ def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
                 inner = getattr(node, name, None)
                 if isinstance(inner, list):
                     yield from _statements(inner)
+
+
+def _from(node: ast.ImportFrom) -> str:
+    return "." * node.level + (node.module + "." if node.module else "")
 
 
 def first_line(node: ast.AST) -> int:

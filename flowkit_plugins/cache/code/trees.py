@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-#: Raised whenever the text written for some tree changes: memos of another number are dropped.
-WALKER = 2
+#: Raised whenever the text written for some tree changes, or what is remembered of one: memos of another number are dropped.
+WALKER = 3
 
 _Fields: TypeAlias = "dict[type, tuple[str, ...]]"
 

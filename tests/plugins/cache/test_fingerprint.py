@@ -567,6 +567,19 @@ def test_what_the_getattr_of_a_module_imports_counts(workshop, imported, inside,
     assert explain(before.parts, after.parts) == f"code of `limits` ({limits}:1) changed"
 
 
+@pytest.mark.parametrize("inside", ["from below.limits import LIMIT", "import below.limits", "from below import limits"])
+def test_what_functions_of_a_module_not_loaded_yet_import_counts(workshop, inside):
+    files = {
+        "flow.py": "def report():\n    import deep\n    return deep.one()",
+        "deep.py": f"def one():\n    {inside}\n    return 1",
+        "below/__init__.py": "",
+        "below/limits.py": "LIMIT = 1",
+    }
+    before = workshop.of(files)
+    after = workshop.of({**files, "below/limits.py": "LIMIT = 2"})
+    assert explain(before.parts, after.parts) == "code of `limits` (below/limits.py:1) changed"
+
+
 def test_a_module_imported_inside_a_function_counts_by_what_is_used_of_it(workshop):
     files = {
         "flow.py": "import lib.tools\ndef report():\n    import lib.tools as t\n    return t.one()",
