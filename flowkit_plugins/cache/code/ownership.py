@@ -56,17 +56,18 @@ class Ownership:
 
     def namespace(self, names: Mapping[str, Any]) -> bool:
         """Return whether the globals of a module, or those given to ``exec``, are the user's."""
-        file = names.get("__file__")
+        file = _file(names)
         if file:
-            return self.file(str(file))
+            return self.file(file)
         name = str(names.get("__name__", "__main__"))
         # ``collections.namedtuple`` evaluates its ``__new__`` under such a name.
         return name not in sys.builtin_module_names and not name.startswith("namedtuple_")
 
     def module(self, module: ModuleType) -> bool:
         """Return whether a module is the user's; so is a folder without ``__init__.py``."""
-        if getattr(module, "__file__", None):
-            return self.file(str(module.__file__))
+        file = _file(vars(module))
+        if file:
+            return self.file(file)
         if module.__name__ == "__main__":
             return True
         return any(self._decide(os.path.join(path, "")) for path in getattr(module, "__path__", ()))
@@ -91,6 +92,12 @@ class Ownership:
                     path.startswith(library) and library.startswith(root) for library in _library()
                 )
         return not _installed(path) and not path.startswith(_library())
+
+
+def _file(names: Mapping[str, Any]) -> str:
+    """Return the file of a module; none of a script on standard input, whose name is in angle brackets."""
+    file = str(names.get("__file__") or "")
+    return "" if file.startswith("<") else file
 
 
 def of_flowkit(value: object) -> bool:

@@ -990,6 +990,29 @@ def test_code_without_source_counts_by_its_bytecode(workshop, tmp_path):
     assert explain(made(text).parts, after.parts) == "code of `helper` (<string>:1) changed"
 
 
+TYPED = """
+from pathlib import Path
+from flowkit_plugins.cache.fingerprint import Fingerprinter
+RATE = 1
+def helper(): return 1
+class Class:
+    def value(self): return 1
+def report(): return helper(), RATE, Class().value()
+print(Fingerprinter(user_roots=[Path("/nowhere")], digest=repr).fingerprint(report).hex)
+"""
+
+
+@pytest.mark.parametrize("old", ["helper(): return 1", "RATE = 1", "value(self): return 1"])
+def test_what_a_script_on_standard_input_defines_counts(old):
+    def of(text):
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        done = subprocess.run([sys.executable, "-"], input=text, capture_output=True, text=True, check=True, env=environment, timeout=60)
+        return done.stdout
+
+    assert of(TYPED) == of(TYPED)
+    assert of(TYPED) != of(TYPED.replace(old, old.replace("1", "2")))
+
+
 def test_the_cell_of_a_notebook_is_read_like_a_file(workshop, tmp_path, monkeypatch):
     def typed(text):
         name = f"/tmp/ipykernel_1/{abs(hash(text))}.py"
