@@ -6,11 +6,12 @@ from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from flowkit_plugins.cache.code.bytecode import nested
 from flowkit_plugins.cache.code.constants import Shape, attribute, is_scalar
 from flowkit_plugins.cache.code.functions import add_code
 from flowkit_plugins.cache.code.modules import Unloaded
 from flowkit_plugins.cache.code.nodes import Growth
-from flowkit_plugins.cache.code.source import namespace
+from flowkit_plugins.cache.code.source import leads_to, namespace
 from flowkit_plugins.cache.code.trees import fold
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ def grow_class(reach: Reach, node: Node, cls: type) -> None:
         texts += _values(reach, growth, cls)
     for base in (*cls.__bases__, type(cls)):
         reach.add_value(growth, base.__qualname__, base, (cls, base.__qualname__))
+    if any("__subclasses__" in code.co_names for function in own for code in nested(function.__code__)):
+        for label, node_below in below(reach, cls.__qualname__, cls):
+            growth.edge(label, node_below)
     for function in own:
         if syntax is None or not _belongs(function, cls):
             reach.add_value(growth, function.__name__, function, (cls, function.__name__))
@@ -54,6 +58,21 @@ def grow_class(reach: Reach, node: Node, cls: type) -> None:
             # Its text is in the class. A generated ``__init__`` follows from that text too.
             add_code(reach, growth, function)
     growth.settle(node, "class", *texts)
+
+
+def below(reach: Reach, label: str, cls: type) -> Iterator[tuple[str, Node]]:
+    """Yield the classes that derive from one, as ``__subclasses__()`` leads to them.
+
+    None that tasks make, and none that no name leads to, as is left over where a decorator made a class anew.
+    """
+    every: list[type] = type.__subclasses__(cls)
+    for derived in every:
+        names = namespace(derived) or {}
+        at_first = reach.loaded(derived.__module__, str(names.get("__file__") or ""))
+        if at_first and "<locals>" not in derived.__qualname__ and leads_to(names, derived):
+            name = f"{label}.{derived.__qualname__}"
+            yield from reach.targets(name, derived, (cls, name))
+            yield from below(reach, name, derived)
 
 
 def grow_module(reach: Reach, node: Node, module: ModuleType) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowkit_plugins.cache.code.classes import grow_class, grow_module, grow_unloaded
+from flowkit_plugins.cache.code.classes import below, grow_class, grow_module, grow_unloaded
 from flowkit_plugins.cache.code.constants import Shape, attribute, grow_constant, held
 from flowkit_plugins.cache.code.functions import grow_called, grow_function
 from flowkit_plugins.cache.code.modules import Unloaded, from_package, holds, locate, parted
@@ -210,6 +210,8 @@ class Reach:
         code = isinstance(value, FunctionType | type | ModuleType)
         if code or not self._from_package(name, value, names, filename):
             edges = [*self.targets(label, value, (names, name))]
+            if "__subclasses__" in chain[depth:] and isinstance(value, type):
+                edges += below(self, label, value)
             if edges:
                 return edges, ""
         # ``from math import sqrt`` is the user's line, though ``sqrt`` is not the user's.

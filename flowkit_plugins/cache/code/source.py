@@ -83,10 +83,11 @@ def namespace(cls: type) -> dict[str, Any] | None:
     module = sys.modules.get(cls.__module__)
     homes = [vars(module)] if module else []
     homes += [one.names for one in _imported.values() if one.names["__name__"] == cls.__module__]
-    return next((names for names in homes if first in names and _holds(names, cls)), None)
+    return next((names for names in homes if first in names and leads_to(names, cls)), None)
 
 
-def _holds(names: dict[str, Any], cls: type) -> bool:
+def leads_to(names: dict[str, Any], cls: type) -> bool:
+    """Return whether a class's name leads from these globals to it, as far as that can be told."""
     value: Any = None
     for name in cls.__qualname__.split("."):
         if name == "<locals>":

@@ -902,6 +902,42 @@ def report(): return Model(a=1)
         assert explain(base.parts, after.parts).startswith(f"code of `{name}`")
 
 
+REGISTRIES = {
+    "by a name": "def report(): return [one().value() for one in Base.__subclasses__()]",
+    "by a module's": "import below\ndef report(): return [one().value() for one in below.Base.__subclasses__()]",
+    "by a method": "def report(): return Base.every()",
+}
+
+
+@pytest.mark.parametrize("text", REGISTRIES.values(), ids=REGISTRIES)
+def test_the_classes_that_derive_from_one_count_where_it_is_asked_for_them(workshop, text):
+    files = {
+        "flow.py": f"from below import Base\n{text}",
+        "below.py": """
+from dataclasses import dataclass
+class Base:
+    @classmethod
+    def every(cls): return [one().value() for one in cls.__subclasses__()]
+@dataclass(slots=True)
+class One(Base):
+    x: int = 1
+    def value(self): return helper()
+class Two(One):
+    def value(self): return 2
+def helper(): return 3
+""",
+    }
+    before = workshop.of(files)
+    assert [key for key in before.parts if key != BODY and "<locals>" not in key] == ["Base", "One", "Two", "helper"]
+    for old, said in [("x: int = 1", "`One`"), ("return 2", "`Two`"), ("return 3", "`helper`")]:
+        after = workshop.of({**files, "below.py": files["below.py"].replace(old, f"{old}0")})
+        assert explain(before.parts, after.parts).startswith(f"code of {said} (below.py:")
+    unasked = {**files, "flow.py": "from below import Base\ndef report(): return Base.x"}
+    if "every" not in text:
+        unasked["below.py"] = files["below.py"].replace("__subclasses__", "__len__")
+        assert list(workshop.of(unasked).parts) == [BODY, "Base"]
+
+
 def test_a_class_made_by_a_call_counts_by_what_it_holds(workshop):
     text = "from collections import namedtuple\nP = namedtuple('P', '{}')\ndef report(): return P"
     base = workshop.of(text.format("x y"))
