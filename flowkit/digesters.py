@@ -117,15 +117,17 @@ def tell_pickle_buffer(value: Any) -> tuple[Any, ...]:
 
 
 def tell_model(run: Run, value: Any) -> tuple[Any, ...]:
-    """Fields in the order of the class, extra and private values.
+    """Fields in the order of the class, which of them were given, extra and private values.
 
-    Whether a field was given or defaulted does not count (ruling E6), nor do cached properties.
+    Those that were given show in ``model_dump(exclude_unset=True)``, as pickle keeps them. Cached properties do not
+    count: they are made of what does.
     """
     held = value.__dict__
     fields = [(name, held[name]) for name in type(value).model_fields if name in held]
     extra = getattr(value, "__pydantic_extra__", None)
     private = getattr(value, "__pydantic_private__", None)
-    return ("model", _named(run, type(value)), fields, extra, private)
+    given = sorted(getattr(value, "__pydantic_fields_set__", ()))
+    return ("model", _named(run, type(value)), fields, extra, private, given)
 
 
 # --- what needs to know of the run -----------------------------------------------------------

@@ -452,6 +452,27 @@ def test_a_model_as_a_parameter_counts_by_content(flow):
     assert flow.words(params={"box": {"side": 3}}) == {"area": "ran"}
 
 
+def test_which_fields_of_a_model_were_given_counts(flow):
+    """A task that changes only what was given, given the default: the result of the empty change was reused."""
+    flow.write("""
+        from pydantic import BaseModel
+        class Patch(BaseModel):
+            a: int = 1
+            b: int = 2
+        @task
+        def patch(p: Patch = Patch()): return p.model_dump(exclude_unset=True)
+        @task
+        def made(): return [Patch()]
+        @task
+        def used(made): return made[0].model_dump(exclude_unset=True)
+    """)
+    assert (flow.value("patch"), flow.value("used")) == ({}, {})
+    assert flow.value("patch", params={"p": {"a": 1}}) == {"a": 1}
+    flow.edit("return [Patch()]", "return [Patch(a=1)]")
+    assert flow.value("used") == {"a": 1}
+    assert flow.words() == {"patch": "cached", "made": "cached", "used": "cached"}
+
+
 # --- options --------------------------------------------------------------------------------------
 
 
