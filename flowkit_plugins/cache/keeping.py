@@ -28,6 +28,9 @@ from flowkit_plugins.cache.storage import Storage
 from flowkit_plugins.cache.traces import Last, Trace, last_of
 from flowkit_plugins.cache.ways import Held
 
+#: So begins what stands for content that cannot be told.
+_ONCE = "once:"
+
 
 class Keeping:
     """Keeps what was computed, under the keys that were noted when it was looked up.
@@ -116,7 +119,7 @@ class Keeping:
             known = self._records.describe(attempt.task, value, hexed)
         except Undigestible as error:
             note = str(error)
-            known = Known(found[0] if found else f"once:{self._run.id}:{node.full_id}")
+            known = Known(found[0] if found else self._once(node))
         plan = self.keys.plan(attempt.task)
         if plan.files:
             self._own_input(attempt.task, plan)
@@ -135,13 +138,23 @@ class Keeping:
         return Kept(same=same, key=private[0])
 
     def _found(self, node: Node) -> tuple[str, dict[str, str] | None] | None:
-        """Return a node's key and what it counted, None for that if it was told in another run; None if it has none."""
+        """Return a node's key and what it counted, None for that if it was told in another run; None if it has none.
+
+        One that is kept for itself alone has none, also where it was kept and is called after all.
+        """
+        if self._continued.noted(node) is not None:
+            return None
         found = self._keys.pop(node, None)
         if found is None:
             known = self.keys.reused(node)
             if known is not None and known.key:  # it was reused, and its value turned out to be lost
                 return known.key, None
         return found
+
+    def _once(self, node: Node) -> str:
+        """Return what stands for the content of a result that has none: of one that was kept, what stood for it."""
+        known = self.keys.reused(node)
+        return known.digest if known is not None and known.digest.startswith(_ONCE) else f"{_ONCE}{self._run.id}:{node.full_id}"
 
     def _own_input(self, task: BoundTask, plan: TaskPlan) -> None:
         """Warn, once, of a task that changed a file it was given: it will never settle."""

@@ -392,6 +392,33 @@ def test_unstorable_values_run_again_where_they_are_needed(project):
     assert ran(project) == ["lock", "used"]
 
 
+@pytest.mark.parametrize("value", ["lambda: 3", "__import__('threading').Lock()"])
+def test_what_was_not_stored_is_called_for_that_reason_in_every_resumed_run(project, value):
+    """Called after all, its record lost that it is the run's: each second resumed run said that it had changed."""
+    project.write("m.py", f"""
+        from flowkit import task
+
+        @task(cache=False)
+        def made():
+            return {value}
+
+        @task
+        def good(made):
+            with open("ran.txt", "a") as file:
+                file.write("good ")
+
+        @task(needs=["good"])
+        def bad(made):
+            raise ValueError("no")
+    """)
+    project.run("m.py", executor="inline")
+    for _ in range(3):
+        run = project.run("m.py", resume=True, executor="inline")
+        assert run.report.named("made").reason == "its result was not storable, and `bad` needs it"
+        assert run.report.named("good").word == "cached"
+    assert ran(project) == ["good"]
+
+
 def test_child_runs_are_recorded_with_the_task_that_started_them(project):
     project.write("child.py", "from flowkit import task\n@task\ndef c(): return 1\n")
     project.write(
