@@ -67,12 +67,14 @@ class Digest:
         files: Each path in it and what that path held, sorted by path.
         identity_sensitive: The value is cyclic or shares parts heavily. An equal value built
             otherwise may have another digest.
+        codes: Each class and function of the user's in it, and what ``code`` returned for it.
     """
 
     hex: str
     holds_secret: bool = False
     files: tuple[FileFact, ...] = ()
     identity_sensitive: bool = False
+    codes: tuple[tuple[object, str], ...] = ()
 
 
 def digest(
@@ -135,7 +137,7 @@ def digest_with_facts(
             raise
         _blame(run, value, error)
     files = tuple(sorted(run.files.values(), key=lambda fact: fact.path))
-    return Digest(found, run.holds_secret, files, run.identity_sensitive)
+    return Digest(found, run.holds_secret, files, run.identity_sensitive, run.codes())
 
 
 # --- small values -----------------------------------------------------------------------------
@@ -202,6 +204,10 @@ class _Run:
         if known is None:
             known = self._codes[id(subject)] = (subject, self._code(subject))
         return known[1]
+
+    def codes(self) -> tuple[tuple[object, str], ...]:
+        """Return the classes and functions met whose code counts, with it."""
+        return tuple([known for known in self._codes.values() if known[1]]) if self._codes else ()
 
     def hex(self, value: object) -> str:
         """Return the digest of ``value``, which may be part of a larger one."""

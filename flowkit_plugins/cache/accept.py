@@ -19,17 +19,19 @@ from flowkit_plugins.cache.faults import Miss
 from flowkit_plugins.cache.fingerprint import BODY, Fingerprint, Part, explain
 from flowkit_plugins.cache.packs import row_of
 from flowkit_plugins.cache.plans import TaskPlan, stored_parts
-from flowkit_plugins.cache.reasons import changed_inputs
+from flowkit_plugins.cache.reasons import changed_inputs, changed_parameters
 from flowkit_plugins.cache.shelf import Records, Shelf, task_of
 from flowkit_plugins.cache.sizes import shown
 from flowkit_plugins.cache.tables import ago
 from flowkit_plugins.cache.traces import Last
 
 if TYPE_CHECKING:
+    from flowkit.graph import BoundTask
     from flowkit.inputs import Inputs
     from flowkit.planning import Decision
     from flowkit.scheduler import Node
     from flowkit.session import Session
+    from flowkit_plugins.cache.besides import Besides
 
 _MOST = 20
 _SAYS = {"c": "would be reused", ">": "would run", "?": "may run", "s": "would be skipped"}
@@ -43,6 +45,8 @@ class Key:
     counted: Mapping[str, str]
     plan: TaskPlan
     code: Mapping[str, Part]
+    task: BoundTask
+    besides: Besides
 
 
 @record()
@@ -72,7 +76,7 @@ class Watch:
             key, counted = keys.key(node, inputs, plan)
         except Uncertain:
             return
-        found = Key(key, counted, plan, keys.code_parts(node.task))
+        found = Key(key, counted, plan, keys.code_parts(node.task), node.task, keys.besides)
         name = keys.mask(node.full_id)  # as plans and records have it
         self.keys[name] = found
         self.noted(name, found)
@@ -135,9 +139,9 @@ class Stamp(Watch):
         before = json.loads(last.parts)
         if "up" not in before and found.counted:
             return "what it was called with was not kept"
-        other = [*_parameters(before, found), *changed_inputs(before, found.counted, found.plan)]
-        if other:
-            return f"{other[0]}; only a change of code can be accepted"
+        other = next(_changed(before, found), None)
+        if other is not None:
+            return f"{other}; only a change of the task's code can be accepted"
         trace = self._traces.lookup(last.key)
         if isinstance(trace, Miss) or (
             trace.blob is not None and row_of(trace.blob) not in self._rows
@@ -250,24 +254,13 @@ def differences(last: Last, now: Key, code_before: Mapping[str, Any] | None) -> 
         for name in {**said, **now.plan.said}
         if said.get(name) != now.plan.said.get(name)
     ]
-    return [*found, *_parameters(before, now), *changed_inputs(before, now.counted, now.plan)]
+    return [*found, *_changed(before, now)]
 
 
-def _parameters(before: Mapping[str, Any], now: Key) -> Iterator[str]:
-    old: Mapping[str, Any] = before.get("fixed", {})
-    for name, (digest, looks) in now.plan.shown.items():
-        if name not in old:
-            yield f"parameter `{name}` is new"
-        elif old[name][0] != digest:
-            same = old[name][1] == looks
-            yield (
-                f"file {looks} changed"
-                if same
-                else f"parameter `{name}` changed: {old[name][1]} → {looks}"
-            )
-    for name in old:
-        if name not in now.plan.shown:
-            yield f"parameter `{name}` is gone"
+def _changed(before: Mapping[str, Any], now: Key) -> Iterator[str]:
+    """Yield what changed besides code."""
+    yield from changed_parameters(before, now.plan, now.besides)
+    yield from changed_inputs(before, now.counted, now.task, now.besides)
 
 
 def _plan(session: Session, given: Given, watch: Any) -> list[Decision]:

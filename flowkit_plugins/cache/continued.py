@@ -18,7 +18,7 @@ from flowkit.scheduler import Node
 from flowkit.services import Continuation, Needs
 from flowkit.values import Handle, ValueMissing
 from flowkit_plugins.cache.faults import Miss, StoreError
-from flowkit_plugins.cache.keys import Known
+from flowkit_plugins.cache.known import Known
 from flowkit_plugins.cache.plans import TaskPlan, hashed, stored_parts
 from flowkit_plugins.cache.storage import Storage
 from flowkit_plugins.cache.traces import Trace

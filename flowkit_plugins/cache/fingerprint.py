@@ -175,6 +175,18 @@ class Fingerprinter:
                 known = self._codes[key] = (taken, hashed)
             return known[1]
 
+    def said(self, name: str, subject: object) -> str:
+        """Return how a reason names a class or function of the user's, with its place; else by ``name``."""
+        if isinstance(subject, FunctionType):
+            code = subject.__code__
+            shown = subject.__qualname__.replace(".<locals>", "")
+            return f"`{shown}`{_place(Part('', 'helper', shown, self._shown(code.co_filename), code.co_firstlineno))}"
+        if not isinstance(subject, type):
+            return f"`{name}`"
+        with self._lock:
+            part = self._part(self._reach.code(subject), "")
+        return f"`{part.name}`{_place(part)}"
+
     def note(self, subject: object) -> str:
         """Take note of a class or function in a constant that is being digested; its code counts apart, as a part."""
         self._reach.note(subject)

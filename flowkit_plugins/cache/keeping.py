@@ -19,7 +19,8 @@ from flowkit.values import Handle, ValueMissing
 from flowkit_plugins.cache import files as files_
 from flowkit_plugins.cache.continued import Continued
 from flowkit_plugins.cache.faults import Miss
-from flowkit_plugins.cache.keys import Keys, Known
+from flowkit_plugins.cache.keys import Keys
+from flowkit_plugins.cache.known import Known
 from flowkit_plugins.cache.plans import TaskPlan, environment, stored_parts
 from flowkit_plugins.cache.records import Records
 from flowkit_plugins.cache.rights import QUICK, Rights

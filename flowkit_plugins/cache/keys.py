@@ -16,45 +16,18 @@ from flowkit.inputs import Inputs
 from flowkit.scheduler import Node, State
 from flowkit.secrets import Mask
 from flowkit_plugins.cache.asking import Uncertain, arguments
+from flowkit_plugins.cache.besides import Besides
 from flowkit_plugins.cache.fingerprint import BODY, Fingerprint, Fingerprinter, Part
+from flowkit_plugins.cache.known import Known
 from flowkit_plugins.cache.plans import Counted, TaskPlan, asks_for_run, hashed, looks, silent
 from flowkit_plugins.cache.policy import Cache
 from flowkit_plugins.cache.traces import Trace
 
 VERSION = "flowkit-key/1"
 
-
-Elements = Mapping[str | None, tuple[Sequence[str], Sequence[str]]]
-_NO_PARTS: Mapping[str, str] = {}
-_NO_ELEMENTS: Elements = {}
 _NOT_MISSED: tuple[str | None, str] = (None, "")
 #: How an upstream ended where a failure is the cause; NOT_RUN, as the run stopped after one.
 _FAILURES = (State.FAILED, State.UPSTREAM, State.NOT_RUN)
-
-
-class Known:
-    """What is known of a node's result, without it. There is one for each element of a run.
-
-    Attributes:
-        digest: Its content, or for what has none its key.
-        key: The node's key; empty if it has none.
-        parts: Provided name → digest.
-        elements: Part → (ids, digests), where it is the source of an axis.
-    """
-
-    __slots__ = ("digest", "elements", "key", "parts")
-
-    def __init__(
-        self,
-        digest: str,
-        key: str = "",
-        parts: Mapping[str, str] = _NO_PARTS,
-        elements: Elements = _NO_ELEMENTS,
-    ) -> None:
-        self.digest = digest
-        self.key = key
-        self.parts = parts
-        self.elements = elements
 
 
 class Keys:
@@ -65,6 +38,7 @@ class Keys:
         digest: Returns the digest of a value's content (files included); raises ``Undigestible``.
         environment: Counted in every key; ``""`` for nothing.
         mask: Takes secrets out of how parameters look.
+        besides: Notes what counts of values besides what they say.
         load: Whether values may be loaded for a task's own ``key``.
     """
 
@@ -75,6 +49,7 @@ class Keys:
         environment: str = "",
         mask: Mask = str,
         *,
+        besides: Besides,
         load: bool = True,
     ) -> None:
         self.load = load
@@ -82,6 +57,7 @@ class Keys:
         self._digest = digest
         self._environment = environment
         self.mask = mask
+        self.besides = besides
         self.known: dict[Node, Known] = {}
         #: What was found before anything started. Few are asked for again, so nothing is made of them.
         self.ahead: dict[Node, Trace] = {}
@@ -125,7 +101,6 @@ class Keys:
         texts = [VERSION, task.declaration.name, hexed, self._environment, str(version)]
         plan = TaskPlan(policy, never, hexed, simple=not task.edges and not task.elements)
         plan.made = code
-        plan.elements = tuple(["+".join(element.arguments) for element in task.elements])
         if version is not None:
             plan.said["version"] = str(version)
         if self._environment:
@@ -147,22 +122,28 @@ class Keys:
     def _add_parameters(self, plan: TaskPlan, task: BoundTask, texts: list[str]) -> None:
         count = plan.policy is None or plan.policy.key is None
         for argument in sorted(task.constants):
-            value = task.constants[argument]
-            name = task.parameters.get(argument, argument)
-            try:
-                found = small(value)
-                if found is None:
-                    facts = self._digest(value)
-                    found = facts.hex
-                    if facts.files:
-                        plan.files[name] = facts.files
-            except Undigestible as error:
-                plan.never = plan.never or f"argument {argument!r} has no content: {error}"
+            found, problem = self._parameter(task.parameters.get(argument, argument), task.constants[argument], plan)
+            if problem is not None:
+                plan.never = plan.never or f"argument {argument!r} has no content: {problem}"
                 plan.unsure = True
-                found = "?"
-            plan.shown[name] = (found, looks(value, self.mask))
             if count:
                 texts.append(f"{argument}=v:{found}")
+
+    def _parameter(self, name: str, value: object, into: TaskPlan | Counted) -> tuple[str, Undigestible | None]:
+        """Return what a parameter counts as, or ``"?"`` and why it has no content; note how it is to be shown."""
+        found, problem = small(value) or "?", None
+        if found == "?":
+            try:
+                facts = self._digest(value)
+                found = facts.hex
+                if facts.files:
+                    into.files[name] = facts.files
+                if facts.files or facts.codes:
+                    self.besides.note(facts, into.besides.setdefault(name, {}))
+            except Undigestible as error:
+                problem = error
+        into.shown[name] = (found, *looks(value, self.mask))
+        return found, problem
 
     def _add_resources(self, plan: TaskPlan, task: BoundTask, texts: list[str]) -> None:
         """Count resources, and show their code and parameters as if they were the task's own."""
@@ -179,6 +160,8 @@ class Keys:
                 plan.shown.setdefault(name, shown)
             for name, files in counted.files.items():
                 plan.files.setdefault(name, files)
+            for name, beside in counted.besides.items():
+                plan.besides.setdefault(name, beside)
         if len(codes) > 1:
             plan.hexed = hashed(*codes)
             plan.made = Fingerprint(plan.hexed, parts)
@@ -194,17 +177,8 @@ class Keys:
         for name, part in code.parts.items():
             counted.parts[f"resource {resource.name}" if name == BODY else name] = part
         for argument in sorted(resource.constants):
-            value = resource.constants[argument]
             name = resource.parameters.get(argument, argument)
-            try:
-                facts = self._digest(value)
-                hexed = facts.hex
-                if facts.files:
-                    counted.files[name] = facts.files
-            except Undigestible:
-                hexed = "?"
-            counted.shown[name] = (hexed, looks(value, self.mask))
-            texts.append(f"{argument}={hexed}")
+            texts.append(f"{argument}={self._parameter(name, resource.constants[argument], counted)[0]}")
         for argument, below in sorted(resource.resources.items()):
             inner = self._resource(below)
             texts.append(f"{argument}={inner.hexed}")
@@ -212,6 +186,7 @@ class Keys:
             counted.parts.update(inner.parts)
             counted.shown.update(inner.shown)
             counted.files.update(inner.files)
+            counted.besides.update(inner.besides)
         counted.hexed, counted.code = hashed(*texts), hashed(*codes)
         self._resources[resource] = counted
         return counted
@@ -228,7 +203,7 @@ class Keys:
         return dict(self.code(task, self.plan(task)).parts)
 
     def key(self, node: Node, inputs: Inputs, plan: TaskPlan) -> tuple[str, dict[str, str]]:
-        """Return a node's key, and what each argument from above counted as.
+        """Return a node's key, and what each argument from above counted as; with what counts of elements besides.
 
         Raises:
             Uncertain: An argument cannot be counted, or something above failed: the node runs.
@@ -238,10 +213,12 @@ class Keys:
                 plan.key = hashed(plan.fixed)
             return plan.key, {}
         counted: dict[str, str] = {}
+        besides: dict[str, str] = {}
         if plan.policy is not None and plan.policy.key is not None:
             for edge, nodes in inputs.edges:
                 _refuse_failures(edge, nodes)
             counted["key"] = self._own_key(plan.policy, inputs)
+            self.besides.note_called(plan.policy.key, besides)
         else:
             for edge, nodes in inputs.edges:
                 if edge.argument is None:
@@ -253,11 +230,13 @@ class Keys:
                 else:
                     counted[edge.argument] = self._argument(edge, nodes, inputs)
             for element, source, index in inputs.elements:
-                counted["+".join(element.arguments)] = self.element(element.axis, source, index, inputs)
+                counted["+".join(element.arguments)] = self.element(element.axis, source, index, inputs, besides)
         if plan.prefix is None:
             plan.prefix = hashlib.sha256(plan.fixed.encode("utf-8", "surrogatepass"))
         state = plan.prefix.copy()
         state.update("".join([f"\0{name}={counted[name]}" for name in sorted(counted)]).encode())
+        if besides:
+            counted.update(besides)
         return state.hexdigest()[:40], counted
 
     def plain(self, task: BoundTask, digests: Mapping[BoundTask, str]) -> str | None:
@@ -358,15 +337,20 @@ class Keys:
             self.known[node] = found
         return found
 
-    def element(self, axis: Axis, source: Node, index: int, inputs: Inputs) -> str:
-        """Return what one element of a list counts as."""
+    def element(self, axis: Axis, source: Node, index: int, inputs: Inputs, besides: dict[str, str]) -> str:
+        """Return what one element of a list counts as; note what counts besides of one that no task gave."""
         found = self.of(source, inputs)
         listed = found.elements.get(axis.part)
         if listed is not None:
             return f"v:{listed[1][index]}"
         value = inputs.element(axis, source, index)
         try:
-            return f"v:{small(value) or self._content(value)}"
+            quick = small(value)
+            if quick is not None:
+                return f"v:{quick}"
+            facts = self._digest(value)
+            self.besides.note(facts, besides)
+            return f"v:{facts.hex}"
         except Undigestible:
             return f"v:{found.digest}[{index}]"
 

@@ -16,7 +16,7 @@ from flowkit.inputs import part_of
 from flowkit.reports import FILES, Attempt, RunInfo
 from flowkit_plugins.cache import files as files_
 from flowkit_plugins.cache.faults import Unstorable
-from flowkit_plugins.cache.keys import Known
+from flowkit_plugins.cache.known import Known
 from flowkit_plugins.cache.nested import ran_a_flow
 from flowkit_plugins.cache.serializing import Dumped
 from flowkit_plugins.cache.storage import Storage

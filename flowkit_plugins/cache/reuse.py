@@ -18,10 +18,12 @@ from flowkit.services import FailedBefore
 from flowkit.values import Handle, ValueMissing
 from flowkit_plugins.cache import files as files_
 from flowkit_plugins.cache.asking import VALUE, Uncertain, Unloaded, arguments, asks_for_value
+from flowkit_plugins.cache.besides import Besides
 from flowkit_plugins.cache.faults import NO_RECORD, Miss
 from flowkit_plugins.cache.fingerprint import Fingerprinter
 from flowkit_plugins.cache.keeping import Keeping
-from flowkit_plugins.cache.keys import Keys, Known, text_of
+from flowkit_plugins.cache.keys import Keys, text_of
+from flowkit_plugins.cache.known import Known
 from flowkit_plugins.cache.nested import note_flow_in_task
 from flowkit_plugins.cache.plans import TaskPlan, stored_parts
 from flowkit_plugins.cache.reasons import explain
@@ -68,7 +70,8 @@ class Reuse(Keeping):
         fingerprinter = Fingerprinter(user_roots=[self._root], memo=memo, digest=self._in_code)
         self._code, self._note = fingerprinter.code, fingerprinter.note
         load = self.loads or not self._planning
-        self.keys = Keys(fingerprinter, self._digest, self._environment, run.mask, load=load)
+        besides = Besides(fingerprinter, self._root, run.mask)
+        self.keys = Keys(fingerprinter, self._digest, self._environment, run.mask, besides=besides, load=load)
         self._records.begin(run, self._memory)
 
     @hookimpl(tryfirst=True)  # what it has to say belongs into everybody's report
@@ -273,4 +276,4 @@ class Reuse(Keeping):
         before = json.loads(last.parts)
         changed = before.get("code") != plan.hexed
         parts = self._storage.code_parts(before.get("code", "")) if changed else None
-        return explain(before, parts, plan, counted, self.keys.code_parts(node.task), self._root) or NO_RECORD
+        return explain(before, parts, node.task, counted, self.keys) or NO_RECORD
