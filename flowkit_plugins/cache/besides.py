@@ -45,8 +45,8 @@ class Besides:
 
     def note_called(self, function: Callable[..., object], into: dict[str, str]) -> None:
         """Note the code of a function that is called for a key."""
-        name = self._name(getattr(function, "__qualname__", "key"), function)
-        into[name] = self._fingerprinter.fingerprint(function).hex
+        name = getattr(function, "__qualname__", "key")
+        into[self._name(name, function)] = self._fingerprinter.fingerprint(function, name=name).hex
 
     def _name(self, name: str, subject: object) -> str:
         self._met[name] = subject

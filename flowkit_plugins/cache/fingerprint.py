@@ -121,7 +121,7 @@ class Fingerprinter:
         self._roots = [os.path.join(os.path.abspath(root), "") for root in user_roots]
         self._reach = Reach(Ownership(user_roots), self.memo, digest)
         # By identity, with the function itself, so that the identity stays taken.
-        self._known: dict[int, tuple[object, Fingerprint]] = {}
+        self._known: dict[tuple[int, str], tuple[object, Fingerprint]] = {}
         self._codes: dict[tuple[int, int], tuple[object, str]] = {}
         self._lock = threading.RLock()
         self._reached: dict[tuple[tuple[str, int], ...], _Reached] = {}
@@ -129,23 +129,29 @@ class Fingerprinter:
         self._files: dict[str, str] = {}
 
     def fingerprint(
-        self, function: Callable[..., object], *, stop: Callable[[object], bool] | None = None
+        self,
+        function: Callable[..., object],
+        *,
+        name: str = "task",
+        stop: Callable[[object], bool] | None = None,
     ) -> Fingerprint:
         """Return the fingerprint of a task's or resource's function.
 
         Args:
             function: What ``@task`` was put on. Under further decorators, the innermost function
                 is the task's own code, and the wrappers are code it reaches.
+            name: What the user calls it, where it is no function: an instance, a partial, a method.
             stop: Says of a function, class, module or constant's value that it shall not count,
                 nor what it reaches.
 
         """
         with self._lock:
             if stop is not None:
-                return self._compute(function, stop)
-            known = self._known.get(id(function))
+                return self._compute(function, name, stop)
+            key = (id(function), name)
+            known = self._known.get(key)
             if known is None:
-                known = self._known[id(function)] = (function, self._compute(function, None))
+                known = self._known[key] = (function, self._compute(function, name, None))
             return known[1]
 
     def plain(self, function: Callable[..., object]) -> str | None:
@@ -192,7 +198,9 @@ class Fingerprinter:
         self._reach.note(subject)
         return ""
 
-    def _compute(self, function: object, stop: Callable[[object], bool] | None) -> Fingerprint:
+    def _compute(
+        self, function: object, name: str, stop: Callable[[object], bool] | None
+    ) -> Fingerprint:
         if isinstance(function, FunctionType):
             hashed = plain_hash(self._reach, function)
             if hashed is not None:
@@ -210,7 +218,7 @@ class Fingerprinter:
         if isinstance(inner, FunctionType):
             root = self._reach.task(inner)
         else:
-            root = self._reach.around(getattr(function, "__name__", "task"), inner)
+            root = self._reach.around(name, inner)
         if not root.edges and not wrappers:
             # The hash of a map of one is that one: no other map is hashed to a text like it.
             return Fingerprint(root.hash, {BODY: self._part(root, "")})

@@ -90,7 +90,7 @@ class Keys:
         if hexed is None:
             hexed = self._fingerprinter.plain(function)
         if hexed is None:
-            code = self._fingerprinter.fingerprint(function)
+            code = self._fingerprinter.fingerprint(function, name=task.declaration.name)
             hexed = code.hex
         never = ""
         if policy is None:
@@ -171,7 +171,7 @@ class Keys:
         found = self._resources.get(resource)
         if found is not None:
             return found
-        code = self._fingerprinter.fingerprint(resource.declaration.function)
+        code = self._fingerprinter.fingerprint(resource.declaration.function, name=resource.declaration.name)
         texts, codes = [code.hex], [code.hex]
         counted = Counted()
         for name, part in code.parts.items():
@@ -195,7 +195,7 @@ class Keys:
         """Return the fingerprint of a task's code, its resources' included."""
         if plan.made is None:
             assert task.declaration is not None  # else it has no plan
-            plan.made = self._fingerprinter.fingerprint(task.declaration.function)
+            plan.made = self._fingerprinter.fingerprint(task.declaration.function, name=task.declaration.name)
         return plan.made
 
     def code_parts(self, task: BoundTask) -> dict[str, Part]:
@@ -259,7 +259,7 @@ class Keys:
         function = task.declaration.function
         hexed = self._hexed = self._fingerprinter.plain(function)
         if hexed is None:
-            hexed = self._fingerprinter.fingerprint(function).hex
+            hexed = self._fingerprinter.fingerprint(function, name=task.declaration.name).hex
         text = f"{VERSION}\0{task.declaration.name}\0{hexed}\0{tail}"
         if task.edges:
             counted: list[tuple[str, str]] = []

@@ -303,7 +303,7 @@ class Reach:
             return
         elif isinstance(value, MethodType):
             yield from self.targets(label, value.__func__, (value, label))
-            yield from self.targets(f"{label}.__self__", value.__self__, (value, "__self__"))
+            yield from self.targets(f"{label}.__self__", value.__self__, (value.__self__, home[1]))
         elif self._wraps(value):
             yield from self.targets(label, value.__wrapped__, home)  # type: ignore[attr-defined]  # _wraps looked
         else:

@@ -1,5 +1,7 @@
 """Why a node runs again, in words: what changed is named as the user wrote it, with its place."""
 
+from functools import partial
+
 import pytest
 
 FLOW = """
@@ -111,3 +113,39 @@ def test_no_address_is_shown(flow):
     flow.run()
     flow.edit("Odd(1)", "Odd(2)")
     assert flow.reason("a") == "parameter `f` changed"
+
+
+def test_a_constant_is_named_as_it_was_written(flow):
+    """A bound method is its object's, and the object has no name of its own."""
+    flow.write("""
+        class Tool:
+            def __init__(self, n): self.n = n
+            def go(self): return self.n
+        BOUND = Tool(2).go
+        @task
+        def a(): return BOUND()
+    """)
+    flow.run()
+    flow.edit("Tool(2)", "Tool(3)")
+    assert flow.reason("a") == "constant `BOUND` changed"
+
+
+def test_what_stands_in_for_a_task_goes_by_its_name(flow):
+    class Called:
+        def __init__(self, n):
+            self.n = n
+
+        def __call__(self):
+            return self.n
+
+        def go(self):
+            return self.n
+
+    def given(n):
+        return n
+
+    flow.write("@task\ndef base(): return 1\n@task\ndef a(base): return base")
+    for made in (Called, lambda n: partial(given, n), lambda n: Called(n).go):
+        flow.run(override={"base": made(9)})
+        assert flow.reason("base", override={"base": made(10)}) == "constant `base` changed"
+        assert flow.value("a", override={"base": made(11)}) == 11
