@@ -249,7 +249,7 @@ def _converted(value: object, annotation: object, *, text: bool) -> object:
     if annotation is typing.Any or annotation is MISSING:
         return _json(value) if text else value
     if not text:
-        return value if type(value) is annotation else _fitted(value, annotation)
+        return value if type(value) is annotation else _taken(value, annotation)
     assert isinstance(value, str)
     if annotation is str:
         return value
@@ -263,6 +263,19 @@ def _converted(value: object, annotation: object, *, text: bool) -> object:
             first = first or problem
     assert first is not None  # there is always the text
     raise first from None
+
+
+def _taken(value: object, annotation: object) -> object:
+    """Return a value from Python as pydantic has it; the user's program may know a flow's classes from another load of it."""
+    try:
+        return _fitted(value, annotation)
+    except Problem:
+        from flowkit.renewing import renewed  # needs dataclasses, which takes 10 ms
+
+        again = renewed(value)
+        if again is value:
+            raise
+    return _fitted(again, annotation)
 
 
 def _readings(text: str, annotation: object) -> Iterator[object]:

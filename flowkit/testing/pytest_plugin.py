@@ -172,6 +172,7 @@ def run_flow(
     if replay:
         from flowkit.testing.tokens import read_token
 
+        sandbox.look()  # imports what a value in the token may be an instance of
         case = read_token(replay)[1]
         same = {"params": case.params, "faults": case.faults, "schedule": case.schedule, "workers": case.workers}
         given = {**same, **given}

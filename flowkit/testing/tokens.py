@@ -9,6 +9,7 @@ import zlib
 from typing import Any
 
 from flowkit.errors import OptionError
+from flowkit.renewing import renewed
 from flowkit.testing.faultplans import Plan
 from flowkit.testing.sandbox import Case
 
@@ -21,7 +22,7 @@ def token(name: str, case: Case) -> str:
         if _is_json(value):
             params[key] = value
         else:
-            pickled[key] = base64.b64encode(pickle.dumps(value)).decode()
+            pickled[key] = base64.b64encode(pickle.dumps(renewed(value))).decode()
     document = [name, params, str(case.faults), list(case.schedule), case.workers, case.extra, pickled]
     while document and not document[-1]:
         document.pop()
@@ -37,7 +38,7 @@ def _is_json(value: object) -> bool:
 
 
 def read_token(text: str) -> tuple[str, Case]:
-    """Return the property's name and the case.
+    """Return the property's name and the case; the flow was looked at before, so that its classes are there.
 
     Raises:
         OptionError: It is no token.
@@ -48,7 +49,7 @@ def read_token(text: str) -> tuple[str, Case]:
         document += _EMPTY[len(document) :]
         name, params, faults, schedule, workers, extra, pickled = document
         values = {k: pickle.loads(base64.b64decode(v)) for k, v in pickled.items()}  # noqa: S301 - typed by the user
-    except (ValueError, TypeError, zlib.error) as error:
+    except (ValueError, TypeError, zlib.error, pickle.UnpicklingError, ImportError, AttributeError) as error:
         raise OptionError(f"--replay {text}: no token", remedy="Copy the whole word from the failure.") from error
     return name, Case({**params, **values}, Plan.parse(faults), tuple(schedule), workers, extra)
 

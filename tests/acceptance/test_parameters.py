@@ -1,10 +1,15 @@
 """Parameters: where values come from, how text becomes what the annotation says, and what is refused (§3)."""
 
+import importlib
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
+from flowkit import FlowError
 
 ECHO = """
     @task
@@ -783,3 +788,68 @@ def test_a_duration_keeps_to_its_bounds(flow):
     """)
     assert f.value("t", params={"dur": "2m"}) == 120
     assert "greater than" in f.refusal(params={"dur": "10s"})
+
+
+OWN = """
+    from dataclasses import dataclass
+    from enum import Enum
+    from pydantic import BaseModel
+    from flowkit import task
+
+    class Size(Enum):
+        SMALL = 1
+        LARGE = 2
+
+    @dataclass(frozen=True, slots=True)
+    class Box:
+        size: Size = Size.SMALL
+
+    class Cfg(BaseModel):
+        n: int = 2
+        box: Box = Box()
+
+    @task
+    def f({arguments}):
+        return {result}
+"""
+
+
+@pytest.mark.parametrize(
+    ("annotation", "made", "result"),
+    [
+        ("Cfg", "Cfg(n=3, box=Box(Size.LARGE))", "x == Cfg(n=3, box=Box(Size.LARGE)) and x.box.size is Size.LARGE"),
+        ("Box", "Box(Size.LARGE)", "x == Box(Size.LARGE)"),
+        ("Size", "Size.LARGE", "x is Size.LARGE"),
+        ("Cfg | None", "Cfg(n=3)", "x == Cfg(n=3)"),
+        ("list[Cfg]", "[Cfg(n=3)]", "x == [Cfg(n=3)]"),
+        ("dict[str, Box]", "{'a': Box(Size.LARGE)}", "x == {'a': Box(Size.LARGE)}"),
+        ("tuple[int, Size]", "(1, Size.LARGE)", "x == (1, Size.LARGE)"),
+    ],
+)
+def test_a_value_of_a_class_of_the_flow_is_taken_from_a_program_that_imported_it(project, monkeypatch, annotation, made, result):
+    project.write("own.py", OWN.format(arguments=f"x: {annotation}", result=result))
+    monkeypatch.syspath_prepend(project.root)
+    monkeypatch.delitem(sys.modules, "own", raising=False)
+    own = importlib.import_module("own")
+    given = eval(made, vars(own))  # noqa: S307 - a test's own text
+    for _ in range(2):
+        assert project.run("own.py", params={"x": given})["f"] is True
+    assert given == eval(made, vars(own))  # noqa: S307
+
+
+def test_a_script_may_give_its_own_classes_to_the_flow_that_it_is(project):
+    script = OWN.format(arguments="x: Cfg, boxes: list[Box] = []", result="x.n")
+    project.write("script.py", script + '\n    if __name__ == "__main__":\n        import flowkit\n\n        print(flowkit.run(__file__, params={"x": Cfg(n=7), "boxes": [Box(Size.LARGE)]})["f"])\n')
+    done = subprocess.run([sys.executable, "script.py"], cwd=project.root, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("7\n", 0), done.stderr
+
+
+def test_a_class_that_has_other_fields_by_now_is_another(project, monkeypatch):
+    text = OWN.format(arguments="x: Cfg", result="x.n")
+    project.write("own.py", text)
+    monkeypatch.syspath_prepend(project.root)
+    monkeypatch.delitem(sys.modules, "own", raising=False)
+    own = importlib.import_module("own")
+    project.write("own.py", text.replace("n: int = 2", "n: str"))
+    with pytest.raises(FlowError, match="does not fit"):
+        project.run("own.py", params={"x": own.Cfg(n=3)})
