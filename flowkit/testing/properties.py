@@ -16,19 +16,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from flowkit.errors import OptionError
-from flowkit.testing import checks
+from flowkit.annotations import MISSING
+from flowkit.errors import FlowError, OptionError
+from flowkit.testing import checks, strategies
 from flowkit.testing.checks import Violation
 from flowkit.testing.edits import Edit
 from flowkit.testing.results import RunResult
 from flowkit.testing.sandbox import Case, Sandbox
 from flowkit.testing.subject import FlowUnderTest
 from flowkit.testing.tokens import read_token, token
+
+if TYPE_CHECKING:
+    from flowkit.graph import BoundTask
 
 Check = Callable[[FlowUnderTest, Case], None]
 Cases = Callable[[FlowUnderTest], st.SearchStrategy[Case]]
@@ -157,40 +161,54 @@ def _orders(flow: FlowUnderTest) -> st.SearchStrategy[Case]:
 
 
 def _edited(flow: FlowUnderTest) -> st.SearchStrategy[Case]:
-    from flowkit.testing.edits import all_of
-
-    count = len(all_of(flow.sandbox.file))
-    return st.builds(lambda n: Case(dict(flow.fixed), extra=n), st.integers(0, max(0, count - 1)))
+    """Cases in which only parameters without a default are drawn: an edit is of the code."""
+    needed = {name: p for name, p in flow.parameters.items() if p.default is MISSING}
+    numbers = st.integers(0, len(flow.all_edits) - 1)
+    return st.builds(lambda params, n: Case(params, extra=n), strategies.parameters(needed, flow.fixed), numbers)
 
 
 def _edit_precision(flow: FlowUnderTest, case: Case) -> None:
     """A neutral edit runs nothing again; one of a function runs its users, and what gets another result from them."""
     from flowkit.testing import edits
 
-    found = edits.all_of(flow.sandbox.file)
-    edit = found[int(case.extra or 0) % len(found)]
+    edit = edits.from_the(int(case.extra or 0), flow.all_edits)
+    setting = flow.setting(Case(case.params))
     sandbox = Sandbox(flow.target)
     # In the copy from the start: results may hold paths into the flow's folder.
-    sandbox.replace(edit.file, (flow.sandbox.file.parent / edit.file).read_text(encoding="utf-8"))
-    before = sandbox.run(flow.setting(Case(case.params)))
+    sandbox.replace(edit.file, edits.text_of(flow.sandbox.file.parent / edit.file))
+    before = sandbox.run(setting)
     sandbox.replace(edit.file, edit.text)
-    after = sandbox.run(flow.setting(Case(case.params)))
-    fresh = sandbox.fresh().run(flow.setting(Case(case.params)))
+    try:
+        fresh = sandbox.fresh().run(setting)
+    except FlowError:
+        if not edit.function:
+            raise
+        return  # it made a wrong flow of a right one: a number of what runs at import
+    after = sandbox.run(setting)
     if not edit.function:
         _moved(flow, case, edit)
     checks._same(f"after an edit ({edit.what}) a run with reuse gives something else than one without", fresh, after)
-    must = edits.users(flow.sandbox.file, edit.function) if edit.function else set()
+    sure = edits.users(flow.sandbox.file, edit.function, surely=True) if edit.function else set()
+    may = edits.users(flow.sandbox.file, edit.function) if edit.function else set()
     moved = {name for name, _ in _looked_up(before) ^ _looked_up(after)}
     changed = {name.partition("[")[0] for name in moved | after.ran | after.failed}
+    changed |= {report.task.name for report in after.reports.values() if may & _written_in(report.task)}
     for name, report in after.reports.items():
-        task = name.partition("[")[0]
         again = name in after.ran and name in before.ran
-        above = {up.name for up in report.task.upstream()}
-        excused = after.reasons[name].code in ("cache=False", "other") or above & (must | changed)
-        if again and task not in must and not excused and not _uses(report.task, must):
+        excused = after.reasons[name].code in ("cache=False", "other") or any(up.name in changed for up in report.task.upstream())
+        if again and not excused and not may & _written_in(report.task) and not _uses(report.task, may):
             raise Violation(f"{edit.what}: `{name}` ran again, and does not use it: {after.reasons[name]}", after)
-        if task in must and after.states[name] == "cached":
+        if _qualified(report.task) in sure and after.states[name] == "cached":
             raise Violation(f"{edit.what}: `{name}` uses it, and was reused", after)
+
+
+def _qualified(task: BoundTask) -> str:
+    return str(getattr(getattr(task.declaration, "function", None), "__qualname__", ""))
+
+
+def _written_in(task: BoundTask) -> set[str]:
+    """Return what the code of a task goes by: its own name, and that of its function or of the one which that was made in."""
+    return {task.name, _qualified(task).partition(".")[0]}
 
 
 def _moved(flow: FlowUnderTest, case: Case, edit: Edit) -> None:

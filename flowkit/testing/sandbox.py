@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowkit.errors import FlowError
 from flowkit.parameters import Sources
 from flowkit.session import Session
 from flowkit.testing.clock import VirtualClock
@@ -247,7 +248,7 @@ class Sandbox:
 
     @contextlib.contextmanager
     def _isolated(self) -> Iterator[None]:
-        """Keep modules of the original folder out of the way of their copies."""
+        """Keep modules of the original folder out of the way of their copies, and the copies' paths out of errors."""
         if self._mirror is None:
             yield
             return
@@ -257,6 +258,9 @@ class Sandbox:
             del sys.modules[name]
         try:
             yield
+        except FlowError as error:
+            say = self._mirror.in_original
+            raise FlowError([type(e)(say(e.what), known=say(e.known), remedy=say(e.remedy)) for e in error.errors]) from error
         finally:
             for name in [n for n in sys.modules if n.partition(".")[0] in names]:
                 del sys.modules[name]

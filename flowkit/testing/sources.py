@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import io
 import os
 import shutil
 import tempfile
 import textwrap
+import tokenize
 from collections.abc import Mapping
 from pathlib import Path
 
+from flowkit.declarations import short_path
 from flowkit.imports import top_of_package
 
 _EPOCH = 1_500_000_000
@@ -33,7 +36,10 @@ def _folder() -> Path:
 
 def _write(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    encoding = "utf-8"
+    if file.suffix == ".py":  # which may say that it is in another
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(text.encode()).readline)
+    file.write_text(text, encoding=encoding)
     mark = int.from_bytes(hashlib.sha256(text.encode()).digest()[:3]) + int.from_bytes(os.urandom(1))
     os.utime(file, (_EPOCH + mark, _EPOCH + mark))
 
@@ -68,6 +74,10 @@ class Mirror:
         self.file = self.root / file.relative_to(self.original)
         self._edits = 0
 
+    def in_original(self, text: str) -> str:
+        """Return a text with the user's paths for those of the copy."""
+        return text.replace(str(self.root) + os.sep, short_path(str(self.original) + os.sep))
+
     def modules(self) -> set[str]:
         """Return the names that can be imported from the folder."""
         entries = [e for e in self.root.iterdir() if e.suffix == ".py" or (e / "__init__.py").exists()]
@@ -78,7 +88,8 @@ class Mirror:
         path = self.root / file
         if not path.is_file():
             path = self.file.parent / file
-        text = path.read_text(encoding="utf-8")
+        with tokenize.open(path) as opened:
+            text = opened.read()
         if text.count(old) != 1:
             raise LookupError(f"{file} holds {old!r} {text.count(old)} times; name a text that is there once")
         self.replace(path, text.replace(old, new))

@@ -189,12 +189,18 @@ class FlowUnderTest:
 
         return strategies.schedules()
 
-    def edits(self) -> st.SearchStrategy[Edit]:
-        """Edits of its sources, neutral and semantic."""
+    @cached_property
+    def all_edits(self) -> list[Edit]:
+        """The edits that there are of its sources, always in the same order."""
         from flowkit.testing import edits
 
-        file: Path = self.sandbox.file
-        return edits.strategy(file)
+        return edits.all_of(self.sandbox.file)
+
+    def edits(self) -> st.SearchStrategy[Edit]:
+        """Edits of its sources, neutral and semantic."""
+        from hypothesis import strategies as st
+
+        return st.sampled_from(self.all_edits).filter(lambda edit: edit.parses)
 
     def cases(self, kinds: Sequence[str] = (), *, max_faults: int = 2, min_faults: int = 0) -> st.SearchStrategy[Case]:
         """Whole cases: parameters, faults of these kinds, a schedule, a number of workers."""
