@@ -99,13 +99,15 @@ class OptionError(UsageError):
     """An option, setting, flag or plugin that nobody knows, or whose value does not fit."""
 
     @classmethod
-    def unknown(cls, kind: str, name: str, where: str, known: Iterable[str]) -> OptionError:
-        """Return the error for a name that no plugin declared."""
+    def unknown(
+        cls, kind: str, name: str, where: str, known: Iterable[str], remedy: str = "Remove it, or load the plugin that brings it with -p."
+    ) -> OptionError:
+        """Return the error for a name that nobody declared; ``remedy`` is for where no other is near it."""
         names = list(known)
         return cls(
             f"{where}: unknown {kind} {name!r}",
             known=f"known: {listing(names)}",
-            remedy=did_you_mean(name, names, "Remove it, or load the plugin that brings it with -p."),
+            remedy=did_you_mean(name, names, remedy),
         )
 
 

@@ -183,7 +183,7 @@ def flowkit_commands() -> Sequence[click.Command]:
                 click.Option(["-P", "typed"], multiple=True, metavar="NAME=VALUE", help="Fix a parameter; all others are drawn."),
                 click.Option(["-O", "overrides"], multiple=True, metavar="NAME=OVERRIDE", help="Let a value, or file.py::name, stand in."),
                 click.Option(["--only"], multiple=True, metavar="PROPERTY", help="Check only this; may be given several times."),
-                click.Option(["--examples"], type=int, default=50, show_default=True, metavar="N", help="How many cases of each."),
+                click.Option(["--examples"], type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="How many cases of each."),
                 click.Option(["--replay"], metavar="TOKEN", help="Check one case again: the word that a failure printed."),
             ],
             help="Check ready-made properties of a flow on the simulator: reuse, restart, retries, order, teardown, …",

@@ -22,17 +22,29 @@ LAST = 15
 
 
 class Violation(AssertionError):
-    """A property does not hold. The text says what, where first, and after which steps."""
+    """A property does not hold. The text says what, where first, and after which steps; secrets are masked in it.
+
+    Attributes:
+        what: What does not hold.
+        results: The runs that show it.
+    """
 
     def __init__(self, what: str, *results: RunResult) -> None:
-        self.what = what
+        self.results = results
+        self.what = self.masked(what)
         lines = [what]
         for number, result in enumerate(results, 1):
             shown = result.steps[-LAST:]
             if shown:
                 which = f" of run {number}" if len(results) > 1 else ""
                 lines += [f"the last steps{which}:", *(f"  {step}" for step in shown)]
-        super().__init__("\n".join(lines))
+        super().__init__(self.masked("\n".join(lines)))
+
+    def masked(self, text: str) -> str:
+        """Return a text without the secrets of the runs."""
+        for result in self.results:
+            text = result.mask(text)
+        return text
 
 
 def _same(what: str, one: RunResult, two: RunResult) -> None:

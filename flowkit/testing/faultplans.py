@@ -234,10 +234,11 @@ def _parsed(text: str) -> Fault:
 
 def _checked(fault: Fault) -> Fault:
     if fault.kind not in (*CALL_KINDS, *RUN_KINDS):
-        raise OptionError.unknown("kind of fault", fault.kind, str(fault), (*CALL_KINDS, *RUN_KINDS))
+        raise OptionError.unknown("kind of fault", fault.kind, str(fault), (*CALL_KINDS, *RUN_KINDS), "Name one of these.")
     details = {"crash": CRASH_POINTS, "store": STORE_OPERATIONS}.get(fault.kind)
     if details is not None and fault.detail not in details:
-        raise OptionError.unknown(f"{fault.kind}", fault.detail, str(fault), details)
+        kind = {"crash": "crash point", "store": "operation of the store"}[fault.kind]
+        raise OptionError.unknown(kind, fault.detail, str(fault), details, "Name one of these.")
     if fault.kind in ("slow", "clock"):
         try:
             _ = fault.seconds

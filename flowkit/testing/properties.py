@@ -14,8 +14,9 @@ that replays it.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 
 from flowkit.annotations import MISSING
 from flowkit.errors import FlowError, OptionError
+from flowkit.secrets import command_without, holds_secret
 from flowkit.testing import checks, strategies
 from flowkit.testing.checks import Violation
 from flowkit.testing.edits import Edit
@@ -103,8 +105,8 @@ def checked(found: Property, flow: FlowUnderTest, case: Case) -> None:
     try:
         found.check(flow, case)
     except Violation as violation:
-        word = token(found.name, case)
-        told = Violation(f"{found.name}: {found.statement}\n{violation}\n{_story(case)}\nreplay: {_line(flow, word)}")
+        story = f"{violation}\n{_story(case)}\nreplay: {_line(flow, found, case)}"
+        told = Violation(f"{found.name}: {found.statement}\n{violation.masked(story)}")
         told.what = violation.what
         raise told from None
 
@@ -117,13 +119,16 @@ def _story(case: Case) -> str:
     return "\n".join(lines)
 
 
-def _line(flow: FlowUnderTest, word: str) -> str:
+def _line(flow: FlowUnderTest, found: Property, case: Case) -> str:
+    """Return what checks a case again; a secret that was given is to be given again."""
+    hidden = [n for n, value in case.params.items() if n in flow.fixed and holds_secret(value)]
+    word = token(found.name, replace(case, params={n: v for n, v in case.params.items() if n not in hidden}))
     test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
     if test and "flowkit:" not in test:
         return f"pytest '{test}' --flowkit-replay {word}"
-    typed = "".join(f" -O {text}" for text in flow.typed)
     target = os.path.relpath(str(flow.target)) if ".py" in str(flow.target) else str(flow.target)
-    return f"flowkit test {target}{typed} --replay {word}"
+    given = [*(("-O", text) for text in flow.typed), *(("-P", f"{name}=") for name in hidden), ("--replay", word)]
+    return command_without(flow.secrets, shlex.join(["flowkit", "test", target, *(w for pair in given for w in pair)]), str)
 
 
 def replay(flow: FlowUnderTest, word: str) -> Property:
@@ -137,8 +142,8 @@ def replay(flow: FlowUnderTest, word: str) -> Property:
     name, case = read_token(word)
     found = PROPERTIES.get(name)
     if found is None:
-        raise OptionError.unknown("property", name, f"--replay {word}", PROPERTIES)
-    checked(found, flow, case)
+        raise OptionError.unknown("property", name, f"--replay {word}", PROPERTIES, "Copy the whole word from the failure.")
+    checked(found, flow, replace(case, params={**flow.given, **case.params}))
     return found
 
 
@@ -164,7 +169,7 @@ def _edited(flow: FlowUnderTest) -> st.SearchStrategy[Case]:
     """Cases in which only parameters without a default are drawn: an edit is of the code."""
     needed = {name: p for name, p in flow.parameters.items() if p.default is MISSING}
     numbers = st.integers(0, len(flow.all_edits) - 1)
-    return st.builds(lambda params, n: Case(params, extra=n), strategies.parameters(needed, flow.fixed), numbers)
+    return st.builds(lambda params, n: Case(params, extra=n), strategies.parameters(needed, flow.given), numbers)
 
 
 def _edit_precision(flow: FlowUnderTest, case: Case) -> None:
@@ -261,6 +266,10 @@ def _windows(flow: FlowUnderTest) -> st.SearchStrategy[Case]:
     return windows(flow)
 
 
+def _no_file(flow: FlowUnderTest) -> str:
+    return "" if flow.sandbox.has_file else "only a flow in a file can be edited"
+
+
 def _unscheduled(flow: FlowUnderTest) -> str:
     from flowkit.testing.schedulechecks import unscheduled
 
@@ -275,7 +284,7 @@ retry_bounds = Property("retry_bounds", checks.retry_bounds, (*_FAILURES, "slow"
 failure_isolation = Property("failure_isolation", checks.failure_isolation, _FAILURES, 1, 2)
 no_input_mutation = Property("no_input_mutation", checks.no_input_mutation)
 teardown_always = Property("teardown_always", checks.teardown_always, (*_FAILURES, "slow", "interrupt", "teardown"))
-edit_precision = Property("edit_precision", _edit_precision, cases=_edited)
+edit_precision = Property("edit_precision", _edit_precision, cases=_edited, nothing=_no_file)
 key_injective = Property("key_injective", checks.key_injective, cases=_pairs)
 roundtrip = Property("roundtrip", checks.roundtrip)
 secrets_absent = Property("secrets_absent", checks.secrets_absent, ("fail",))

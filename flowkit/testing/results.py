@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from flowkit.planning import Decision
     from flowkit.reports import NodeReport
     from flowkit.runs import Run
+    from flowkit.secrets import Mask
     from flowkit.testing.memory import Disk
     from flowkit.testing.sandbox import Sandbox, Setting
     from flowkit.testing.world import World
@@ -111,6 +112,7 @@ class RunResult:
         ended: Nodes whose success the run heard of.
         resources: Set-ups and teardowns: ``("up" or "down", name, number, scope)``.
         mutations: Arguments that a call changed: (node, argument).
+        mask: Takes the secrets among the parameters out of a text.
     """
 
     def __init__(self, sandbox: Sandbox, setting: Setting, world: World, run: Run | None, nodes: Sequence[NodeReport]) -> None:
@@ -135,6 +137,7 @@ class RunResult:
         self.ended = world.ended
         self.resources = world.events
         self.mutations = world.mutations
+        self.mask: Mask = world.runner.run.mask if world.runner is not None else str
 
     def __repr__(self) -> str:
         if self.crashed:

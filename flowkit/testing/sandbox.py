@@ -64,6 +64,8 @@ class Setting:
     patch_sleep: bool = False
     observe: bool = False
     executor: str | Callable[[int], Executor] = "simulated"
+    ended: set[str] = field(default_factory=set)
+    """Takes the nodes that ended well."""
 
     def changed(self, changes: Mapping[str, Any]) -> Setting:
         """Return it with some of it changed; faults and schedule hold for one run only."""
@@ -131,10 +133,18 @@ class Sandbox:
         Raises:
             TypeError: The target is no file.
         """
-        text = str(getattr(self.target, "__file__", self.target)).partition("::")[0]
-        if not text.endswith(".py"):
+        if not self.has_file:
             raise TypeError(f"{self.target!r}: only a flow in a file can be edited")
-        return Path(text).resolve()
+        return Path(self._file).resolve()
+
+    @property
+    def has_file(self) -> bool:
+        """Whether the target is a file."""
+        return self._file.endswith(".py")
+
+    @property
+    def _file(self) -> str:
+        return str(getattr(self.target, "__file__", self.target)).partition("::")[0]
 
     @property
     def _where(self) -> object:
@@ -221,6 +231,7 @@ class Sandbox:
                 pass
             finally:
                 session.close()
+        setting.ended.update(world.ended)
         if world.crashed:
             run = None
         return RunResult(self, setting, world, run, runners[0].report.nodes if runners else ())

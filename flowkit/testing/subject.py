@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowkit.errors import FlowError, OptionError
+from flowkit.parameters import Problem, default_of
+from flowkit.secrets import holds_secret, wants_secret
 from flowkit.testing.faultplans import CALL_KINDS, Plan
 from flowkit.testing.sandbox import Case, Sandbox, Setting
 
@@ -33,6 +35,9 @@ class FlowUnderTest:
         typed: Overrides as ``-O`` takes them.
         prefix: What the names of its fixtures begin with, where it is a test module's ``pytestmark``.
         flags: As for ``flowkit.run``.
+
+    Attributes:
+        ended: The nodes that ended well in any run of it.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class FlowUnderTest:
         self.override = dict(override or {})
         self.typed = tuple(typed)
         self.flags = flags
+        self.ended: set[str] = set()
 
     def __repr__(self) -> str:
         return f"flow({self._target!r})" if "\n" not in str(self._target) else "flow(…)"
@@ -119,17 +125,29 @@ class FlowUnderTest:
     @property
     def parameters(self) -> dict[str, Parameter]:
         """Its parameters."""
-        return {name: p for found in self._session.parameters.values() for name, p in found.items() if name not in self._standing_in}
+        return {name: p for found in self._session.parameters.values() for name, p in found.items() if name not in self.standing_in}
 
     @property
-    def _standing_in(self) -> set[str]:
+    def standing_in(self) -> set[str]:
+        """The names of what is replaced."""
         return {*self.override, *(text.partition("=")[0] for text in self.typed)}
+
+    @property
+    def secrets(self) -> set[str]:
+        """The names of its parameters, replaced ones included, that are secrets or hold some."""
+        found = [p for of_flow in self._session.parameters.values() for p in of_flow.values()]
+        return {p.name for p in found if wants_secret(p.annotation) or holds_secret(p.default)}
+
+    @property
+    def given(self) -> dict[str, object]:
+        """The values of parameters that are fixed; those of secrets as such."""
+        return {name: _hidden(value, self.parameters.get(name)) for name, value in self.fixed.items()}
 
     # Running
 
     def setting(self, case: Case = Case(), **changes: Any) -> Setting:  # noqa: B008 - frozen
         """Return what to ask a sandbox for."""
-        setting = Setting(case, self.override, self.typed, self.flags)
+        setting = Setting(case, self.override, self.typed, self.flags, ended=self.ended)
         return setting.changed({"faults": case.faults, "schedule": case.schedule, **changes}) if changes else setting
 
     def run(self, case: Case = Case(), **changes: Any) -> RunResult:  # noqa: B008 - frozen
@@ -143,7 +161,7 @@ class FlowUnderTest:
         """Values of its parameters, from their types and constraints."""
         from flowkit.testing import strategies
 
-        return strategies.parameters(self.parameters, self.fixed)
+        return strategies.parameters(self.parameters, self.given)
 
     def inputs(self, task: str) -> st.SearchStrategy[dict[str, object]]:
         """Arguments of one task, from annotations of what it depends on (or of its own arguments)."""
@@ -223,6 +241,13 @@ def flow(
 ) -> FlowUnderTest:
     """Return a flow to be tested; see :class:`FlowUnderTest`."""
     return FlowUnderTest(target, params, override, **flags)
+
+
+def _hidden(value: object, parameter: Parameter | None) -> object:
+    try:
+        return default_of(value, parameter.annotation) if parameter is not None else value
+    except Problem:  # the run says so
+        return value
 
 
 def _graph(session: Session) -> Graph:

@@ -92,7 +92,7 @@ class ScheduledFlow:
         from flowkit_plugins.schedule.timetable import CATCHUPS
 
         if catchup is not None and catchup not in CATCHUPS:
-            raise OptionError.unknown("catchup", catchup, "flowsched", CATCHUPS)
+            raise OptionError.unknown("catchup", catchup, "flowsched", CATCHUPS, "Name one of these.")
         try:
             zone = read_zone(tz) or self.timetable.zone
         except (TypeError, ValueError) as error:

@@ -75,7 +75,7 @@ def runs(
     """List runs."""
     for word in status:
         if word not in STATUSES:
-            raise OptionError.unknown("status", word, f"--status {word}", STATUSES)
+            raise OptionError.unknown("status", word, f"--status {word}", STATUSES, "Name one of these.")
     history = _history(root)
     after = None
     if since is not None:

@@ -1,5 +1,11 @@
 """``flowkit test``: what it prints of a flow, and with which exit code it ends."""
 
+import pytest
+
+from flowkit.errors import OptionError
+from flowkit.testing.faultplans import Plan, faults
+from flowkit.testing.tokens import read_token
+
 CLASSES = """
 from dataclasses import dataclass
 from enum import Enum
@@ -58,3 +64,105 @@ def test_a_case_with_a_value_of_a_flows_own_class_is_replayed(project):
     other = project.write("n.py", "from flowkit import task\n@task\ndef keys(n: int = 1):\n    return n\n")
     wrong = project.flowkit("test", other.name, "--replay", word)
     assert wrong.exit_code == 4
+
+
+def test_a_property_that_fails_in_two_ways_is_told_as_one_and_the_others_are_checked(project):
+    ended = checked(
+        project,
+        "from flowkit import task\n@task\ndef xs():\n    return [3, 1, 2]\n"
+        "@task\ndef srt(xs):\n    xs.sort()\n    return xs[0]\n@task\ndef first(xs):\n    return xs[0]\n",
+        examples=5,
+    )
+    assert (ended.exit_code, ended.err) == (1, "")
+    assert "first difference: `first`" in ended.out
+    assert len([line for line in ended.out.splitlines() if line.startswith("  ") and " FAILED " in line]) == 7
+    assert "6 hold, 7 do not, 1 had nothing to check" in ended.out
+
+
+def test_a_property_that_holds_when_it_is_looked_at_again_is_told_all_the_same(project):
+    ended = checked(
+        project,
+        "import os\nfrom flowkit import task\nos.environ['N'] = str(int(os.environ.get('N', 0)) + 1)\n"
+        "@task\ndef a():\n    return int(os.environ['N']) == 7\n",
+        "--only", "deterministic", examples=20,
+    )  # fmt: skip
+    assert (ended.exit_code, ended.err) == (1, "")
+    assert "first difference: `a`" in ended.out
+
+
+def test_what_could_not_be_checked_does_not_hide_the_rest(project):
+    ended = checked(project, "from flowkit import task\n@task\ndef a(n: int = 1):\n    return n\nassert __file__.endswith('/m.py')\nassert 'mirror-' not in __file__\n")
+    assert ended.exit_code == 4
+    assert "edit_precision       error" in ended.out
+    assert "error: " in ended.out
+    assert "12 hold, 1 could not be checked, 1 had nothing to check" in ended.out
+
+
+SECRET = """
+import uuid
+from pydantic import SecretStr
+from flowkit import task
+
+@task
+def tok(pw: SecretStr = SecretStr("hunter2222")) -> int:
+    raise ValueError(pw.get_secret_value())
+
+@task
+def one():
+    return uuid.uuid4().hex
+"""
+
+
+def test_no_secret_is_in_the_report(project):
+    ended = checked(project, SECRET, "--only", "deterministic")
+    assert ended.exit_code == 1
+    assert "hunter2222" not in ended.out + ended.err
+    assert "tok ends: error: ValueError('**********')" in ended.out
+    for way in ("-P", "-O"):
+        ended = checked(project, SECRET, "--only", "deterministic", way, "pw=swordfish")
+        line = next(line for line in ended.out.splitlines() if line.startswith("replay: "))
+        assert "swordfish" not in ended.out + ended.err
+        assert f" {way} 'pw=**********' --replay " in line
+        word = line.split()[-1]
+        assert "swordfish" not in repr(read_token(word))
+        again = project.flowkit("test", "m.py", way, "pw=swordfish", "--replay", word)
+        assert again.exit_code == 1
+        assert "swordfish" not in again.out
+
+
+def test_a_flow_that_is_no_file_has_nothing_to_edit(project):
+    project.write("pk/__init__.py")
+    project.write("pk/sub/__init__.py")
+    project.write("pk/sub/m.py", "from flowkit import task\n@task\ndef a(n: int = 1):\n    return n\n")
+    for target in ("pk.sub.m", "pk"):
+        ended = project.flowkit("test", target, "--examples", "2", "--only", "edit_precision", "--only", "deterministic")
+        assert (ended.exit_code, ended.err) == (0, "")
+        assert "nothing to check: only a flow in a file can be edited" in ended.out
+
+
+def test_what_is_typed_wrongly_is_said_in_the_users_words(project):
+    text = "from flowkit import task\n@task\ndef a(n: int = 1):\n    return n\n"
+    for words, said in [
+        (("-P", "zz=1"), "-P zz=1: the flow has no parameter 'zz'"),
+        (("-P", "n=x"), "from -P n=x; wanted int"),
+        (("--examples", "0"), "--examples"),
+        (("--only", "nope"), "Name one of these."),
+    ]:
+        ended = checked(project, text, *words)
+        assert (ended.exit_code, "Traceback" in ended.err) == (4, False)
+        assert said in ended.err
+    assert checked(project, text, "-O", "n=2", "-P", "n=3", "--only", "roundtrip").exit_code == 0
+
+
+def test_a_fault_of_no_kind_says_which_there_are():
+    for wrong in (lambda: faults.store_error("get"), lambda: faults.crash("nowhere"), lambda: Plan.parse("a=explode")):
+        with pytest.raises(OptionError) as caught:
+            wrong()
+        assert caught.value.remedy in ("Name one of these.", "Did you mean 'put'?")
+        assert "-p" not in str(caught.value)
+
+
+def test_that_no_task_ever_ended_well_is_said(project):
+    ended = checked(project, "from flowkit import task\n@task\ndef a(n: int = 1):\n    1 / 0\n", "--only", "roundtrip", "--only", "deterministic")
+    assert "2 hold\nno task ever ended well" in ended.out
+    assert "no task" not in checked(project, "from flowkit import task\n@task\ndef a():\n    return 1\n", "--only", "roundtrip").out
