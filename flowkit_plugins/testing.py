@@ -120,7 +120,7 @@ class Rehearsal:
 
     def _befalls(self, attempt: Attempt, *kinds: str) -> Fault | None:
         for fault in self._plan:
-            if fault.kind in kinds and fault.at(attempt.number) and fault.matches(attempt.task.name, attempt.node):
+            if fault.kind in kinds and fault.befalls(attempt.task.name, attempt.node, attempt.number, attempt.run.id):
                 return fault
         return None
 

@@ -4,7 +4,8 @@
     Plan.parse("load@1-3=fail(ConnectionError), clean=slow(90), get[BTC]=hang, *@2=crash(before_record)")
 
 A fault is written ``PATTERN@WHEN=KIND(DETAIL)``. The pattern names a task, a node (``get[BTC]``), or has ``*`` and
-``?`` in it. WHEN is a number, a range ``2-4``, or ``2-`` for good; 1 if it is left out. What befalls a
+``?`` in it. WHEN is a number, a range ``2-4``, or ``2-`` for good; 1 if it is left out; ``10%`` for each call of a
+``fail`` with that probability. What befalls a
 call (fail, slow, late, hang, timeout, lost, unpicklable, corrupt) counts the attempts of each node; what befalls the
 run (crash, store, clock, interrupt, teardown) counts how often its place is passed, in the whole run.
 """
@@ -12,6 +13,7 @@ run (crash, store, clock, interrupt, teardown) counts how often its place is pas
 from __future__ import annotations
 
 import builtins
+import hashlib
 import importlib
 import re
 from collections.abc import Iterable, Iterator
@@ -39,7 +41,7 @@ STORE_OPERATIONS = ("put", "record", "read", "lease")
 CALL_KINDS = ("fail", "slow", "late", "hang", "timeout", "lost", "unpicklable", "corrupt")
 RUN_KINDS = ("crash", "store", "clock", "interrupt", "teardown")
 
-_FAULT = re.compile(r"(?P<pattern>.+?)(?:@(?P<first>\d+)(?P<range>-(?P<last>\d+)?)?)?=(?P<kind>[a-z]+)(?:\((?P<detail>[^()]*)\))?")
+_FAULT = re.compile(r"(?P<pattern>.+?)(?:@(?:(?P<percent>\d+(?:\.\d+)?(?:e-\d+)?)%|(?P<first>\d+)(?P<range>-(?P<last>\d+)?)?))?=(?P<kind>[a-z]+)(?:\((?P<detail>[^()]*)\))?")
 
 
 class InjectedFault(Exception):
@@ -55,6 +57,7 @@ class Fault:
         pattern: A task, a node, or a pattern of such; of a resource for ``teardown``.
         first, last: From which to which time; ``last`` is None for good.
         detail: The exception's name, seconds, the crash point, or the store's operation.
+        percent: How probable it is at each of these times.
     """
 
     kind: str
@@ -62,9 +65,12 @@ class Fault:
     first: int = 1
     last: int | None = 1
     detail: str = ""
+    percent: float = 100.0
 
     def __str__(self) -> str:
-        if self.last is None:
+        if self.percent != 100:
+            when = f"@{self.percent:g}%"
+        elif self.last is None:
             when = f"@{self.first}-"
         elif self.last != self.first:
             when = f"@{self.first}-{self.last}"
@@ -84,6 +90,15 @@ class Fault:
     def at(self, count: int) -> bool:
         """Whether this is the time (1 is the first)."""
         return self.first <= count and (self.last is None or count <= self.last)
+
+    def befalls(self, task: str, node: str, number: int, seed: object) -> bool:
+        """Whether it is about this call of a node; where chance decides, the same seed decides the same."""
+        if not self.at(number) or not self.matches(task, node):
+            return False
+        if self.percent == 100:
+            return True
+        drawn = hashlib.sha256(f"{self} {node} {number} {seed}".encode()).digest()[:8]
+        return int.from_bytes(drawn) * 100 < self.percent * 2**64
 
     @property
     def seconds(self) -> float:
@@ -165,11 +180,18 @@ class Plan:
         return Plan((*self.faults, Fault(kind, pattern, first, last, detail)))
 
     def fail(
-        self, name: str, *, at: int | None = None, times: int | None = 1, exc: type[BaseException] | str = ""
+        self, name: str, *, at: int | None = None, times: int | None = 1, p: float | None = None, exc: type[BaseException] | str = ""
     ) -> Plan:
-        """The call raises: at call ``at``, or at the first ``times`` calls (None: at all of them)."""
+        """The call raises: at call ``at``, at the first ``times`` calls (None: at all of them), or each with probability ``p``.
+
+        What chance decides hangs on the schedule, the node and the call: a replay decides the same.
+        """
         if isinstance(exc, type):
             exc = exc.__qualname__ if exc.__module__ == "builtins" else f"{exc.__module__}.{exc.__qualname__}"
+        if p is not None:
+            if at is not None or times != 1:
+                raise TypeError("fail() takes one of at, times and p")
+            return self + Plan((_checked(Fault("fail", name, 1, None, exc, float(f"{p * 100:g}"))),))  # as it is written
         return self._with("fail", name, (at, at) if at is not None else (1, times), exc)
 
     def slow(self, name: str, seconds: float | str, *, at: int | None = None) -> Plan:
@@ -229,7 +251,10 @@ def _parsed(text: str) -> Fault:
         )
     first = int(found["first"] or 1)
     last = first if not found["range"] else int(found["last"]) if found["last"] else None
-    return _checked(Fault(found["kind"], found["pattern"].strip(), first, last, (found["detail"] or "").strip()))
+    if found["percent"]:
+        first, last = 1, None
+    percent = float(found["percent"] or 100)
+    return _checked(Fault(found["kind"], found["pattern"].strip(), first, last, (found["detail"] or "").strip(), percent))
 
 
 def _checked(fault: Fault) -> Fault:
@@ -244,6 +269,8 @@ def _checked(fault: Fault) -> Fault:
             _ = fault.seconds
         except (TypeError, ValueError) as error:
             raise OptionError(f"{fault}: {fault.detail!r} is no duration", remedy="Write slow(90) or slow(1h30m).") from error
+    if not (0 <= fault.percent <= 100) or (fault.percent < 100 and fault.kind != "fail"):
+        raise OptionError(f"{fault}: no probability of a failure", remedy="Write load@10%=fail, or faults.fail('load', p=0.1).")
     if fault.kind == "fail" and fault.detail:
         _exception(fault.detail)
     return fault

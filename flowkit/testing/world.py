@@ -97,6 +97,7 @@ class World:
         self.storage: MemoryStorage | None = None
         self.journal: PromptJournal | None = None
         self.runner: Runner | None = None
+        self._seed = tuple(schedule)
         self._counts: dict[Fault, int] = {}
         self._slept = 0.0
         self._patch_sleep = patch_sleep
@@ -109,7 +110,7 @@ class World:
     def befalls(self, kind: str, attempt: Attempt) -> Fault | None:
         """Return the fault of this kind that befalls a call, or None."""
         for fault in self.plan:
-            if fault.kind == kind and fault.at(attempt.number) and fault.matches(attempt.task.name, attempt.node):
+            if fault.kind == kind and fault.befalls(attempt.task.name, attempt.node, attempt.number, self._seed):
                 return fault
         return None
 

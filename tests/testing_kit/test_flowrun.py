@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowkit import FlowError
+from flowkit.errors import OptionError
 from flowkit.testing.faultplans import Plan
 from tests.timing import seconds
 
@@ -75,6 +76,35 @@ def test_back_offs_take_no_real_time(flowrun, faults):
     r = flowrun(SHOP, "load", faults=faults.fail("load", times=3, exc=ConnectionError))
     assert r.attempts["load"] == 4
     assert r.timeline.gaps("load") == [60, 120, 240]
+
+
+def test_calls_that_fail_by_chance_fail_the_same_in_a_replay(flowrun, faults):
+    flow = """
+        from flowkit import task
+
+        @task(each={"n": list(range(200))}, retries=1)
+        def poll(n):
+            return 1
+    """
+    plan = faults.fail("poll", p=0.1, exc=ConnectionError)
+    assert str(plan) == "poll@10%=fail(ConnectionError)"
+    assert Plan.parse(str(plan)) == plan
+    runs = [flowrun(flow, faults=plan, schedule=[n]) for n in (1, 2, 1)]
+    tried = [{name for name, count in r.attempts.items() if count == 2} for r in runs]
+    assert 5 < len(tried[0]) < 40
+    assert tried[0] != tried[1]
+    assert tried[0] == tried[2]
+    again = flowrun(flow, replay=runs[0].replay_token)
+    assert again.attempts == runs[0].attempts
+    assert again.states == runs[0].states
+    assert flowrun(flow, faults=faults.fail("poll", p=0)).failed == set()
+    assert len(flowrun(flow, faults=faults.fail("poll", p=1)).failed) == 200
+
+
+@pytest.mark.parametrize("wrong", ["poll@110%=fail", "poll@10%=hang"])
+def test_a_probability_is_of_a_failure(wrong):
+    with pytest.raises(OptionError):
+        Plan.parse(wrong)
 
 
 def test_a_year_of_hourly_retries_takes_no_real_time(flowrun, faults):
