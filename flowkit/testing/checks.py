@@ -100,6 +100,12 @@ def deterministic(flow: FlowUnderTest, case: Case) -> None:
     """Two cold runs give the same."""
     one, two = flow.run(case), flow.run(case)
     _same("two cold runs with the same parameters and schedule differ: time, chance or an order got in", one, two)
+    told = flow.elsewhere.run(case) if flow.elsewhere is not None else []
+    for other in told[1:]:
+        name = first_difference(told[0].digests, other.digests)
+        if name is not None:
+            shown = "\n".join(f"  {each.shown.get(name, 'not there')}" for each in told)
+            raise Violation(f"runs in two processes differ: the order of a set got in, or what only that process has\nfirst difference: `{name}`\n{shown}", one)
 
 
 def order_independent(flow: FlowUnderTest, case: Case) -> None:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from flowkit.errors import FlowError, OptionError, UsageError
 from flowkit.parameters import Sources, settle
 from flowkit.testing.checks import Violation
+from flowkit.testing.elsewhere import Elsewhere
 from flowkit.testing.properties import PHASES, PROPERTIES, Property
 from flowkit.testing.properties import replay as replayed
 from flowkit.testing.subject import FlowUnderTest
@@ -34,6 +35,14 @@ def check(
     os.environ.pop("PYTEST_CURRENT_TEST", None)  # what replays a failure here is a line for the shell
     flow = FlowUnderTest(target, typed=tuple(overrides))
     _fix(flow, Sources(typed=typed))
+    flow.elsewhere = Elsewhere(target, overrides)
+    try:
+        return _checked(target, flow, only, examples, replay)
+    finally:
+        flow.elsewhere.close()
+
+
+def _checked(target: str, flow: FlowUnderTest, only: Sequence[str], examples: int, replay: str | None) -> int:
     if replay is not None:
         try:
             held = replayed(flow, replay)

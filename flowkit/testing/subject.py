@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flowkit.parameters import Parameter
     from flowkit.session import Session
     from flowkit.testing.edits import Edit
+    from flowkit.testing.elsewhere import Elsewhere
     from flowkit.testing.results import RunResult
 
 
@@ -38,6 +39,7 @@ class FlowUnderTest:
 
     Attributes:
         ended: The nodes that ended well in any run of it.
+        elsewhere: Runs it in other processes, where that may be.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class FlowUnderTest:
         self.typed = tuple(typed)
         self.flags = flags
         self.ended: set[str] = set()
+        self.elsewhere: Elsewhere | None = None
 
     def __repr__(self) -> str:
         return f"flow({self._target!r})" if "\n" not in str(self._target) else "flow(…)"
