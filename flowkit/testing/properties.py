@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +122,11 @@ def _story(case: Case) -> str:
 def _line(flow: FlowUnderTest, found: Property, case: Case) -> str:
     """Return what checks a case again; a secret that was given is to be given again."""
     hidden = [n for n, value in case.params.items() if n in flow.fixed and holds_secret(value)]
-    word = token(found.name, replace(case, params={n: v for n, v in case.params.items() if n not in hidden}))
+
+    def kept(values: Any) -> Any:
+        return {n: v for n, v in values.items() if n not in hidden} if isinstance(values, Mapping) else values
+
+    word = token(found.name, replace(case, params=kept(case.params), extra=kept(case.extra)))
     test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
     if test and "flowkit:" not in test:
         return f"pytest '{test}' --flowkit-replay {word}"
@@ -143,7 +147,8 @@ def replay(flow: FlowUnderTest, word: str) -> Property:
     found = PROPERTIES.get(name)
     if found is None:
         raise OptionError.unknown("property", name, f"--replay {word}", PROPERTIES, "Copy the whole word from the failure.")
-    checked(found, flow, replace(case, params={**flow.given, **case.params}))
+    extra = {**flow.given, **case.extra} if isinstance(case.extra, Mapping) else case.extra
+    checked(found, flow, replace(case, params={**flow.given, **case.params}, extra=extra))
     return found
 
 

@@ -22,12 +22,19 @@ def token(name: str, case: Case) -> str:
         if _is_json(value):
             params[key] = value
         else:
-            pickled[key] = base64.b64encode(pickle.dumps(renewed(value))).decode()
-    document = [name, params, str(case.faults), list(case.schedule), case.workers, case.extra, pickled]
+            pickled[key] = _pickled(value)
+    extra = case.extra
+    if not _is_json(extra):
+        extra, pickled[_EXTRA] = None, _pickled(extra)
+    document = [name, params, str(case.faults), list(case.schedule), case.workers, extra, pickled]
     while document and not document[-1]:
         document.pop()
     text = json.dumps(document, separators=(",", ":"))
     return base64.urlsafe_b64encode(zlib.compress(text.encode(), 9, -15)).decode().rstrip("=")
+
+
+def _pickled(value: object) -> str:
+    return base64.b64encode(pickle.dumps(renewed(value))).decode()
 
 
 def _is_json(value: object) -> bool:
@@ -51,7 +58,9 @@ def read_token(text: str) -> tuple[str, Case]:
         values = {k: pickle.loads(base64.b64decode(v)) for k, v in pickled.items()}  # noqa: S301 - typed by the user
     except (ValueError, TypeError, zlib.error, pickle.UnpicklingError, ImportError, AttributeError) as error:
         raise OptionError(f"--replay {text}: no token", remedy="Copy the whole word from the failure.") from error
+    extra = values.pop(_EXTRA, extra)
     return name, Case({**params, **values}, Plan.parse(faults), tuple(schedule), workers, extra)
 
 
+_EXTRA = ""  # no parameter is called so
 _EMPTY: list[Any] = ["", {}, "", [], 4, None, {}]

@@ -1,5 +1,9 @@
 """``flowkit test``: what it prints of a flow, and with which exit code it ends."""
 
+import base64
+import json
+import zlib
+
 import pytest
 
 from flowkit.errors import OptionError
@@ -186,3 +190,17 @@ def test_other_processes_have_the_same_stand_ins_and_classes(project):
     ended = checked(project, text, "--only", "deterministic", "-O", "raw=fakes.py::raw", examples=30)
     assert ended.exit_code == 1
     assert "runs in two processes differ" in ended.out
+
+
+def test_a_case_of_two_sets_of_parameters_is_replayed_whatever_their_types_and_without_the_secrets(project):
+    text = CLASSES + "import uuid\nfrom datetime import date\nfrom pydantic import SecretStr\n"
+    text += "@task\ndef keys(pw: SecretStr, cfg: Cfg, day: date):\n    return uuid.uuid4()\n"
+    ended = checked(project, text, "--only", "key_injective", "-P", "pw=swordfish")
+    assert (ended.exit_code, ended.err) == (1, "")
+    word = next(line for line in ended.out.splitlines() if line.startswith("replay: ")).split()[-1]
+    again = project.flowkit("test", "m.py", "-P", "pw=swordfish", "--replay", word)
+    assert (again.exit_code, again.err) == (1, "")
+    assert "swordfish" not in ended.out + again.out
+    document = json.loads(zlib.decompress(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)), -15))
+    assert document[-1]
+    assert not any(b"swordfish" in base64.b64decode(value) for value in document[-1].values())
