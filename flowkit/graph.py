@@ -251,6 +251,17 @@ class Graph:
         found = [t for t in self.tasks if t.name == name and t.given is None]
         return found[0] if len(found) == 1 else None
 
+    def asked_for(self) -> frozenset[BoundTask]:
+        """Return the tasks whose values may be asked for after the run: the targets, what may stand in for those, given values."""
+        found = dict.fromkeys(self.targets)
+        stack = [task.fallback for task in found if task.fallback is not None]
+        while stack:
+            task = stack.pop()
+            found[task] = None
+            if task.fallback is not None:
+                stack.append(task.fallback)
+        return frozenset([*found, *[task for task in self.tasks if task.given is not None]])
+
     def users(self) -> dict[BoundTask, list[BoundTask]]:
         """Return, for each task, the tasks that come after it."""
         after: dict[BoundTask, list[BoundTask]] = {t: [] for t in self.tasks}

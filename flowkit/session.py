@@ -502,7 +502,7 @@ class Session:
         limits: dict[str, int | tuple[int, float]] = {}
         for _, found in self.plugins.all("flowkit_capacity", graph=graph):
             limits.update(found)
-        targets = graph.targets
+        kept = graph.asked_for() if keep else frozenset()
         with no_garbage():
             runner = Runner(
                 info,
@@ -512,7 +512,7 @@ class Session:
                 self.clock,
                 limits=limits,
                 maxfail=1 if self.flags.get("x") else self.flags.get("maxfail"),
-                keep=(lambda task: task in targets) if keep else (lambda task: False),
+                keep=kept.__contains__,
                 only=_only(axis_filters(asked)),
             )
         runner.report.notes.extend(self.notes)
@@ -526,7 +526,7 @@ class Session:
                 report = runner.execute()
             check_exact(selection, runner.machine, well=not selection.elements or not any(n.bad for n in report.nodes))
             self.plugins.all("flowkit_run_ended", report=report)
-        return Run(runner, report, targets, self._as_it_was)
+        return Run(runner, report, graph.targets, self._as_it_was)
 
     @contextmanager
     def _as_it_was(self) -> Iterator[None]:

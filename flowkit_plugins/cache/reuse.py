@@ -183,7 +183,8 @@ class Reuse(Keeping):
         if trace.kind == "unkept" and not kept:
             return trace.reason
         if trace.kind == "hollow":
-            if not kept and task in self._run.graph.targets:
+            # Whoever called the run may ask for it: a fallback that is called may stand in for a target.
+            if not kept and (task in self._run.graph.targets or task.is_fallback):
                 return f"result was not storable: {trace.reason}"
         elif trace.blob is not None and not self._storage.holds(trace.blob):
             return "blob missing"

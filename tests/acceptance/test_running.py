@@ -332,6 +332,50 @@ def test_the_outcome_of_a_task_whose_value_was_not_kept_says_so_when_it_is_asked
         _ = outcome.value
 
 
+STOOD_IN = """
+    class Odd(Exception): pass
+    @task
+    def source(): return [1, 2, 3]
+    @task(fallback="other")
+    def whole(): raise Odd
+    @task(fallback="last")
+    def other(): raise Odd
+    @task
+    def last(): return [lambda: 7]
+    @task(each={"i": "source"}, fallback="instead")
+    def element(i: int):
+        if i == 2: raise Odd
+        return i
+    @task(each={"i": "source"}, cache=False)
+    def instead(i: int): return -i
+"""
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads"])
+@pytest.mark.parametrize("reuse", [{}, {"no_cache": True}], ids=["cache", "no_cache"])
+def test_the_value_of_a_target_that_failed_is_that_of_its_fallback_wherever_it_is_kept(flow, executor, reuse):
+    f = flow(STOOD_IN)
+    for _ in range(2):
+        run = f.run(executor=executor, **reuse)
+        assert run.ok
+        assert run["whole"][0]() == 7
+        assert run.outcomes["whole"].value[0]() == 7
+        assert list(run["element"]) == [1, -2, 3]
+        assert run["element[2]"] == -2
+
+
+@pytest.mark.parametrize("reuse", [{}, {"no_cache": True}], ids=["cache", "no_cache"])
+def test_the_value_of_what_an_override_stands_in_for_is_the_override(flow, reuse):
+    f = flow("""
+        @task(provides=["p", "q"])
+        def both(): return 1, 2
+        @task
+        def user(p): return p
+    """)
+    assert f.run(override={"p": 9}, **reuse)["p"] == 9
+    assert f.run("::user", override={"both": (8, 9)}, **reuse)["both"] == (8, 9)
+
+
 def test_the_text_of_outcomes_names_twenty_tasks(flow):
     run = flow("".join(f"\n@task\ndef t{i}(): return {i}\n" for i in range(25))).run()
     assert repr(run.outcomes).endswith(", t19: ran, … 5 more>")
