@@ -140,7 +140,9 @@ class Run:
                 with self._modules_at_hand():
                     value = value.get()
             except ValueMissing as error:
-                raise LookupError(f"the value of `{node.id}` cannot be had any more: {error.reason}") from error
+                raise LookupError(
+                    f"the value of `{node.id}` cannot be had any more: {error.reason}; run again: it will be computed anew"
+                ) from error
         return value if part is None else part_of(value, part, node.task)
 
 

@@ -120,7 +120,7 @@ class MemoryStore:
         except Damaged as damage:
             return Miss(damage.reason, damage.detail)
 
-    def contains(self, blob: str) -> bool:
+    def contains(self, blob: str, *, whole: bool = False) -> bool:
         """Whether there is such a blob."""
         return blob in self.disk.blobs
 

@@ -17,6 +17,7 @@ from flowkit.scheduler import Node
 from flowkit.values import Handle
 from flowkit_plugins.cache.asking import Uncertain
 from flowkit_plugins.cache.packs import row_of
+from flowkit_plugins.cache.places import MIN_FILE_SIZE
 from flowkit_plugins.cache.reuse import Reuse
 
 
@@ -53,7 +54,13 @@ class Ahead(Reuse):
                     missed(task, key)
                     continue
                 blob = trace.blob
-                if blob is not None and trace.kind == "success" and trace.files is None and row_of(blob) in rows:
+                if (
+                    blob is not None
+                    and trace.kind == "success"
+                    and trace.files is None
+                    and row_of(blob) in rows
+                    and (trace.size < MIN_FILE_SIZE or self._there(task, trace))
+                ):
                     digests[task] = trace.digest
                     ahead[node] = trace
                     if trace.body is not None:

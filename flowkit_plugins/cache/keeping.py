@@ -21,6 +21,7 @@ from flowkit_plugins.cache.continued import Continued
 from flowkit_plugins.cache.faults import Miss
 from flowkit_plugins.cache.keys import Keys
 from flowkit_plugins.cache.known import Known
+from flowkit_plugins.cache.losses import forget
 from flowkit_plugins.cache.plans import TaskPlan, environment, stored_parts
 from flowkit_plugins.cache.records import Records
 from flowkit_plugins.cache.rights import QUICK, Rights
@@ -66,6 +67,7 @@ class Keeping:
         self._refresh = refresh
         self._planning = False
         self._planned: dict[str, Node] = {}
+        self._over = False
         self.loads = False  #: whether a plan may load values
         self._hook = digest_hook
         self._environment = environment() if with_environment else ""
@@ -296,6 +298,8 @@ class Keeping:
             held = self._held.get(trace.key)
             return held() if held is not None else self.fetch(trace.key)
         found = self._storage.value(trace)
+        if isinstance(found, Miss) and self._over:  # else it is computed again in this run
+            forget(self._storage, trace, found)
         if isinstance(found, Miss):
             raise ValueMissing(f"{found.reason}{': ' if found.detail else ''}{found.detail}")
         return found.value

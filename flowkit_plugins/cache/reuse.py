@@ -19,12 +19,14 @@ from flowkit.values import Handle, ValueMissing
 from flowkit_plugins.cache import files as files_
 from flowkit_plugins.cache.asking import VALUE, Uncertain, Unloaded, arguments, asks_for_value
 from flowkit_plugins.cache.besides import Besides
-from flowkit_plugins.cache.faults import NO_RECORD, Miss
+from flowkit_plugins.cache.faults import BLOB_MISSING, NO_RECORD, Miss
 from flowkit_plugins.cache.fingerprint import Fingerprinter
 from flowkit_plugins.cache.keeping import Keeping
 from flowkit_plugins.cache.keys import Keys, text_of
 from flowkit_plugins.cache.known import Known
+from flowkit_plugins.cache.losses import LOST
 from flowkit_plugins.cache.nested import note_flow_in_task
+from flowkit_plugins.cache.places import MIN_FILE_SIZE
 from flowkit_plugins.cache.plans import TaskPlan, stored_parts
 from flowkit_plugins.cache.reasons import explain
 from flowkit_plugins.cache.traces import Last, Trace
@@ -81,6 +83,7 @@ class Reuse(Keeping):
         self._storage.end(self._used, self._memory, day=today)
         self._rights.close()  # not before: what is not on disk is not there for others
         report.notes.extend([*self._notes, *self._storage.warnings])
+        self._over = True
 
     def _again(self, node: Node) -> str:
         """Return why a node is called whatever is stored: ``--lf`` or ``--refresh`` means it. Else nothing."""
@@ -180,19 +183,28 @@ class Reuse(Keeping):
             left = trace.created + policy.seconds - self._clock.timestamp()
             if left <= 0:
                 return f"expired {words(-left)} ago"
-        if trace.kind == "unkept" and not kept:
+        if trace.kind == LOST or (trace.kind == "unkept" and not kept):
             return trace.reason
         if trace.kind == "hollow":
             # Whoever called the run may ask for it: a fallback that is called may stand in for a target.
             if not kept and (task in self._run.graph.targets or task.is_fallback):
                 return f"result was not storable: {trace.reason}"
-        elif trace.blob is not None and not self._storage.holds(trace.blob):
-            return "blob missing"
+        elif not self._there(task, trace):
+            return BLOB_MISSING
         if trace.files is not None:
             problem = self._files_problem(trace.files)
             if problem:
                 return problem
         return None if policy.valid is None or kept else self._invalid(policy.valid, trace, inputs)
+
+    def _there(self, task: BoundTask, trace: Trace) -> bool:
+        """Whether a value can be had, as far as can be told without reading it.
+
+        The file of a large one is looked for if it may be asked for after the run. Else who needs it will
+        find out, and has it computed again.
+        """
+        blob = trace.blob
+        return blob is None or self._storage.holds(blob, whole=trace.size >= MIN_FILE_SIZE and task in self._run.graph.targets)
 
     def _files_problem(self, files: str) -> str | None:
         repair = not self._planning
@@ -213,8 +225,8 @@ class Reuse(Keeping):
         trace = continued.lookup(node, private)
         if trace is None:
             return Stale(reason=continued.why(node, plan.never))
-        if trace.blob is not None and not self._storage.holds(trace.blob):
-            return Stale(reason="blob missing")
+        if not self._there(node.task, trace):
+            return Stale(reason=BLOB_MISSING)
         if trace.files is not None:
             problem = self._files_problem(trace.files)
             if problem:

@@ -230,9 +230,9 @@ class Storage:
         path, _, name = task.rpartition("::")
         return sum(1 for node in self._last_of(path) if node.startswith(f"{name}["))
 
-    def holds(self, blob: str) -> bool:
-        """Whether there is a row for a blob."""
-        return row_of(blob) in self.rows
+    def holds(self, blob: str, *, whole: bool = False) -> bool:
+        """Whether there is a row for a blob; if it is to be whole, the file of one that has its own, too."""
+        return row_of(blob) in self.rows and (not whole or self._try(lambda: self.store.contains(blob, whole=True), True))
 
     def _row_names(self) -> Iterable[str]:
         return self.store.rows()

@@ -188,10 +188,10 @@ class Store:
             self._damaged.add(blob_id)
             return self._mismatch(blob_id, damage)
 
-    def contains(self, blob: str) -> bool:
-        """Say whether there is a row for the blob. Its file is not looked at."""
-        row = packs.row_of(blob)
-        return bool(self._select("SELECT 1 FROM Cache WHERE key = ? AND raw = 1", (row,)))
+    def contains(self, blob: str, *, whole: bool = False) -> bool:
+        """Say whether there is a row for the blob; if it is to be whole, the file of one that has its own, too."""
+        rows = self._select("SELECT filename FROM Cache WHERE key = ? AND raw = 1", (packs.row_of(blob),))
+        return bool(rows) and (not whole or rows[0][0] is None or (self.directory / rows[0][0]).exists())
 
     def rows(self) -> set[str]:
         """Return the ids of all rows, by the index alone."""

@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from flowkit.durations import words
 from flowkit_plugins.cache.continued import PRIVATE
 from flowkit_plugins.cache.gc import Kept, Marked, by_task, rows_of
+from flowkit_plugins.cache.losses import LOST
 from flowkit_plugins.cache.shelf import Entry, natural
 from flowkit_plugins.cache.sizes import shown
 from flowkit_plugins.cache.traces import Trace
@@ -59,6 +60,8 @@ def _note(trace: Trace, pins: AbstractSet[str]) -> str:
         notes.append("for --resume alone")
     elif trace.kind == "hollow":
         notes.append(f"not stored: {trace.reason}")
+    elif trace.kind == LOST:
+        notes.append(f"lost: {trace.reason}")
     return ", ".join(notes)
 
 

@@ -129,6 +129,64 @@ def test_a_missing_file_is_a_miss_that_says_so(kept):
     assert kept.ran() == ["answer"]
 
 
+TARGETS = """
+    class Raw(bytearray):
+        def __reduce_ex__(self, protocol):
+            from pickle import PickleBuffer
+            return Raw, (PickleBuffer(self),)
+
+    @task
+    def numbers(): return {value}
+
+    @task
+    def length(numbers): return len(numbers)
+"""
+#: One in a file of its own, one in the database, one whose buffers are kept apart from its pickle.
+SIZES = {"file": "list(range(20_000))", "row": "list(range(200))", "buffers": "Raw(100_000)"}
+
+
+def damage(flow, place=-1):
+    """Flip a bit in each value that is stored."""
+    for file in (flow.root / ".flowkit" / "results").glob("??/??/*.val"):
+        data = bytearray(file.read_bytes())
+        data[place] ^= 1
+        file.write_bytes(data)
+    with database(flow) as db:
+        for row, value in db.execute("SELECT rowid, value FROM Cache WHERE value IS NOT NULL").fetchall():
+            data = bytearray(value)
+            data[place] ^= 1
+            db.execute("UPDATE Cache SET value = ? WHERE rowid = ?", (bytes(data), row))
+
+
+@pytest.mark.parametrize("value", SIZES.values(), ids=SIZES)
+def test_a_damaged_value_that_was_asked_for_after_the_run_is_computed_again_by_the_next_one(flow, value):
+    flow.write(TARGETS.format(value=value))
+    flow.run()
+    length = flow.last["length"]
+    damage(flow)
+    assert flow.words() == {"numbers": "cached", "length": "cached"}
+    with pytest.raises(LookupError, match="cannot be had any more: .*; run again: it will be computed anew"):
+        flow.last["numbers"]
+    words = flow.words()
+    assert words["numbers"] == "same"
+    assert flow.last.report.named("numbers").reason in ("signature mismatch", "blob unreadable")
+    assert len(flow.last["numbers"]) == length
+    assert flow.words() == {"numbers": "cached", "length": "cached"}
+    assert len(flow.last["numbers"]) == length
+
+
+def test_a_target_whose_file_is_missing_is_computed_again(flow):
+    flow.write(TARGETS.format(value=SIZES["file"]))
+    flow.run()
+    large_file(flow).unlink()
+    assert flow.plan()["numbers"][1] == "blob missing"
+    assert flow.words("m.py::length") == {"numbers": "cached", "length": "cached"}  # nobody can ask for it
+    assert flow.words() == {"numbers": "same", "length": "cached"}
+    assert flow.last.report.named("numbers").reason == "blob missing"
+    assert len(flow.last["numbers"]) == 20_000
+    assert flow.words() == {"numbers": "cached", "length": "cached"}
+
+
 def test_a_missing_row_is_a_miss_that_says_so(kept):
     with database(kept) as db:
         db.execute("DELETE FROM Cache")
