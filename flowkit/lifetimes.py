@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
@@ -161,8 +162,8 @@ class Lifetimes:
 
     def close(self, stack: list[Live]) -> None:
         """Tear down the resources of an attempt, the last one first."""
-        while stack:
-            self._tear_down(stack.pop())
+        for live in taken(stack):
+            self._tear_down(live)
 
     def close_shared(self) -> None:
         """Tear down all shared resources, the last one first. Called once, at the end of the run."""
@@ -190,6 +191,13 @@ class Lifetimes:
             )
         except BaseException as error:
             self._report(live.resource, live.node, error)
+
+
+def taken(stack: list[Live]) -> Iterator[Live]:
+    """Take the resources of an attempt out of its stack, the last one first; each but once, whoever else takes some, too."""
+    with contextlib.suppress(IndexError):
+        while True:
+            yield stack.pop()
 
 
 def leak(task: BoundTask, attempt: Attempt) -> str:

@@ -497,14 +497,23 @@ class Runner:
         """Go on without the calls that did not stop in time."""
         with self._turns:
             for attempt in self._grace.over(now):
-                stopped = attempt.ended_at is not None  # it tears down, which may take its time
-                if stopped or self._running.get(attempt.unit) is not attempt or not self.executor.abandon(attempt):
+                here = self._running.get(attempt.unit) is attempt
+                if not here or not self.worker.stuck(attempt) or not self.executor.abandon(attempt):
                     continue
                 del self._running[attempt.unit]
-                self.report.notes.append(f"`{attempt.node}` did not stop when told to: it was left behind, still running")
+                what = "it" if attempt.ended_at is None else "the teardown of its resources"
+                self.report.notes.append(f"`{attempt.node}` did not stop when told to: {what} was left behind, still running")
                 try:
-                    if self._crash is None:
-                        self._took_end(abandoned(attempt, now))
+                    self._leave(attempt, abandoned(attempt, now), now)
                     self._submit(self._drain())
                 except BaseException as error:
                     self._crashed(error)
+
+    def _leave(self, attempt: Attempt, ended: Attempt, now: float) -> None:
+        """Go on without a call: what it had set up is torn down first, for which there is as much time."""
+        if self.worker.left(attempt, ended):
+            self._running[attempt.unit] = ended
+            self._grace.allow(ended, now)
+            self._submit([ended])
+        elif self._crash is None:
+            self._took_end(ended)

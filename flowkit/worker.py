@@ -22,7 +22,7 @@ from flowkit.errors import (
 )
 from flowkit.executors.interrupts import Interrupt
 from flowkit.graph import BoundResource, BoundTask
-from flowkit.lifetimes import Await, Lifetimes, Live, SetupFailed
+from flowkit.lifetimes import Await, Lifetimes, Live, SetupFailed, taken
 from flowkit.reports import SET_UP, Attempt, current
 from flowkit.secrets import Mask
 from flowkit.tracebacks import as_text
@@ -84,12 +84,17 @@ class Worker:
         self._begins = begins
         self._keep = keep
         self._running = running
+        #: The own resources of attempts, where they may have any: until they end, or have torn down for one that was left.
+        self._own: dict[Attempt, list[Live]] = {}
 
     def __call__(self, attempt: Attempt, interrupt: Interrupt) -> None:
         """Run an attempt and fill in how it ended. Raises nothing but what a plugin raised."""
         token = current.set(attempt)
         try:
-            if self._wrappers:
+            if attempt.kind:  # it ended: it stands for one that was left behind
+                self._lifetimes.close(self._own[attempt])
+                self._own.pop(attempt, None)
+            elif self._wrappers:
                 self._wrapped(attempt, interrupt)
             else:
                 self._attempt(attempt, interrupt)
@@ -114,6 +119,23 @@ class Worker:
         finally:
             current.reset(token)
 
+    def stuck(self, attempt: Attempt) -> bool:
+        """Whether an attempt is in its call, or in tearing down for one that was left behind; its own teardown may take its time."""
+        return attempt.ended_at is None or attempt in self._own
+
+    def left(self, attempt: Attempt, ended: Attempt) -> bool:
+        """Take from an attempt that was left behind what it has set up; return whether there is anything.
+
+        Args:
+            attempt: The attempt.
+            ended: How it ended. To call that is to tear down.
+        """
+        own = self._own.pop(attempt, None)
+        found = [*taken(own)] if own else []
+        if found:
+            self._own[ended] = found[::-1]
+        return bool(found)
+
     def _wrapped(self, attempt: Attempt, interrupt: Interrupt) -> None:
         entered = []
         for wrapper, plugin in self._wrappers:
@@ -135,6 +157,8 @@ class Worker:
     def _attempt(self, attempt: Attempt, interrupt: Interrupt) -> None:
         task = attempt.task
         stack: list[Live] = []
+        if task.resources:
+            self._own[attempt] = stack
         try:
             arguments = attempt.arguments
             assert arguments is not None
@@ -159,6 +183,8 @@ class Worker:
             self._failed(attempt, error)
         finally:
             attempt.ended_at = self._now()
+            if task.resources:
+                self._own.pop(attempt, None)
             if stack:
                 self._lifetimes.close(stack)
 
@@ -248,7 +274,7 @@ class Worker:
 def abandoned(attempt: Attempt, now: float) -> Attempt:
     """Return how a call ended that goes on running; its own worker will find that it was given up."""
     ended = Attempt(attempt.unit, attempt.number, attempt.run, attempt.started_at)
-    ended.ended_at = now
+    ended.ended_at = now if attempt.ended_at is None else attempt.ended_at
     ended.note = attempt.note
     ended.stash = attempt.stash
     if attempt.note == "cancel":

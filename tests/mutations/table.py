@@ -77,7 +77,7 @@ MUTATIONS = [
     # teardown
     Mutation("shared resources are not torn down", LIFETIMES, "            self._tear_down(self._order.pop())\n", "            self._order.pop()\n", "teardown_always"),
     Mutation("shared resources are torn down first in, first out", LIFETIMES, "self._order.pop())", "self._order.pop(0))", "teardown_always"),
-    Mutation("an attempt's resources are torn down first in, first out", LIFETIMES, "self._tear_down(stack.pop())", "self._tear_down(stack.pop(0))", "teardown_always"),
+    Mutation("an attempt's resources are torn down first in, first out", LIFETIMES, "yield stack.pop()", "yield stack.pop(0)", "teardown_always"),
     Mutation("teardown is skipped after a failure", WORKER, "            if stack:\n                self._lifetimes.close(stack)", '            if stack and attempt.kind == "success":\n                self._lifetimes.close(stack)', "teardown_always"),
     Mutation("the first failed teardown ends all", LIFETIMES, "        while self._order:\n", "        if self._order:\n", "teardown_always"),
     Mutation("a teardown that raises is run again", LIFETIMES, "            self._report(live.resource, live.node, error)\n", "            self._report(live.resource, live.node, error)\n            raise\n", "teardown_always"),
