@@ -15,6 +15,7 @@ from flowkit import imports
 from flowkit.declarations import Declaration, short_path
 from flowkit.errors import (
     FailRequested,
+    FlowError,
     NothingToRun,
     SkipRequested,
     TargetError,
@@ -138,7 +139,10 @@ class Collector:
         )
 
     def _add_folder(self, folder: Path, target: Target) -> None:
+        underway = imports.underway()  # a script that runs its own folder does not mean itself
         for file in flow_files(folder, self.root):
+            if str(file) in underway:
+                continue
             try:
                 self._add_file(file, target, imported=False)
             except UsageError as error:
@@ -297,8 +301,11 @@ class Collector:
 
     @staticmethod
     def _import_failed(name: str, error: BaseException) -> TargetError:
+        frames = _last_frames(error)
+        if isinstance(error, FlowError) and len(error.errors) == 1:  # of a run that it starts
+            error = error.errors[0]
         if isinstance(error, UsageError):
-            return TargetError(error.what, known=error.known or _last_frames(error), remedy=error.remedy)
+            return TargetError(error.what, known=error.known or frames, remedy=error.remedy)
         if isinstance(error, SyntaxError):
             place = f"{short_path(error.filename)}:{error.lineno}" if error.filename else name
             line = (error.text or "").strip()

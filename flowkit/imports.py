@@ -25,7 +25,8 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary, ref
 
 from flowkit import tasks
-from flowkit.declarations import Declaration
+from flowkit.declarations import Declaration, short_path
+from flowkit.errors import TargetError
 from flowkit.namesakes import kept_apart, loads_a_flow, one_meaning
 
 RACY = 2.0  # seconds
@@ -51,6 +52,8 @@ _local: dict[str, _Local] = {}
 #: What the user's program had imported under names that flows have now.
 _displaced: dict[str, ModuleType] = {}
 _open: list[Importer] = []
+#: The files that flows are executed from right now; more than one where a flow runs another at its import.
+_executing: list[str] = []
 _declared: WeakKeyDictionary[ModuleType, list[Declaration]] = WeakKeyDictionary()
 
 
@@ -134,6 +137,16 @@ def all_importable(folders: set[str]) -> ExitStack:
     return stack
 
 
+def underway() -> set[str]:
+    """Return the files that are executed right now: flows', the program's imports, and its script, unless that has tasks."""
+    modules = [m for m in list(sys.modules.values()) if getattr(getattr(m, "__spec__", None), "_initializing", False)]
+    script = sys.modules.get("__main__")
+    names = vars(script) if script is not None else {}
+    if script is not None and not any(d is not None and d.namespace is names for d in map(tasks.declared, list(names.values()))):
+        modules.append(script)
+    return {*_executing, *[os.path.realpath(file) for m in modules if (file := getattr(m, "__file__", None))]}
+
+
 def declared_in(module: ModuleType) -> list[Declaration]:
     """Return what a module declared of its own while it was executed, whether a name leads there or not."""
     names = vars(module)
@@ -211,7 +224,15 @@ class Importer:
 
         Args:
             file: Absolute path of a Python file.
+
+        Raises:
+            TargetError: What it does when it is executed led here.
         """
+        if str(file) in _executing:
+            raise TargetError(
+                f"{short_path(str(file))} runs itself when it is imported",
+                remedy="Put what shall happen only when it is run as a script under if __name__ == '__main__'.",
+            )
         top, name = top_of_package(file)
         folder = str(top)
         self._folders[folder] = None
@@ -262,6 +283,7 @@ def _execute(name: str, file: Path) -> ModuleType:
     previous = sys.modules.get(name)
     theirs = previous is not None and not _is_ours(name)
     sys.modules[name] = module
+    _executing.append(str(file))
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -270,6 +292,8 @@ def _execute(name: str, file: Path) -> ModuleType:
         else:
             sys.modules[name] = previous
         raise
+    finally:
+        _executing.remove(str(file))
     if theirs:
         assert previous is not None
         _displaced.setdefault(name, previous)

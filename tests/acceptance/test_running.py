@@ -376,6 +376,48 @@ def test_the_value_of_what_an_override_stands_in_for_is_the_override(flow, reuse
     assert f.run("::user", override={"both": (8, 9)}, **reuse)["both"] == (8, 9)
 
 
+SCRIPT = "import flowkit; r = flowkit.run('.'); print(r.report.counts, [n.node for n in r.report.nodes])\n"
+
+
+def test_a_script_that_runs_its_own_folder_does_not_run_itself(flow, project):
+    flow("""
+        @task
+        def a(): return 1
+    """)
+    project.write("go.py", SCRIPT)
+    done = subprocess.run([sys.executable, "go.py"], capture_output=True, text=True, check=True)
+    assert done.stdout == "{'ran': 1} ['a']\n"
+    done = subprocess.run([sys.executable, "-c", "import go"], capture_output=True, text=True, check=True)
+    assert done.stdout == "{'cached': 1} ['a']\n"
+    done = project.flowkit("run", ".")
+    assert done.exit_code == 0, done.out + done.err
+    assert done.out.count("{'cached': 1} ['a']") == 1
+
+
+def test_a_script_with_tasks_that_runs_its_own_folder_runs_them(project):
+    project.write("go.py", f"""
+        from flowkit import task
+        @task
+        def b(): return 1
+        if __name__ == "__main__":
+            {SCRIPT}
+    """)
+    done = subprocess.run([sys.executable, "go.py"], capture_output=True, text=True, check=True)
+    assert done.stdout == "{'ran': 1} ['b']\n"
+
+
+def test_a_flow_that_runs_itself_when_it_is_imported_is_told_so_in_one_line(flow):
+    f = flow("""
+        import flowkit
+        @task
+        def a(): return 1
+        flowkit.run("m.py")
+    """)
+    said = f.refusal()
+    assert said.splitlines()[0] == "m.py runs itself when it is imported"
+    assert "cannot be imported" not in said
+
+
 def test_the_text_of_outcomes_names_twenty_tasks(flow):
     run = flow("".join(f"\n@task\ndef t{i}(): return {i}\n" for i in range(25))).run()
     assert repr(run.outcomes).endswith(", t19: ran, … 5 more>")
