@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from flowkit.errors import FlowError, SelectionError
+from flowkit.errors import FlowError, OptionError, SelectionError
 from flowkit.options import listed
 from flowkit.parameters import Sources
 from flowkit.runs import Run
@@ -43,7 +44,7 @@ def run(
         plugin_requests=listed(flags.pop("p", ())),
         clock=flags.pop("clock", None),
         seed=flags.pop("seed", None),
-        scheduled_at=flags.pop("scheduled_at", None),
+        scheduled_at=_time(flags.pop("scheduled_at", None)),
     )
     try:
         session.configure(flags, later=True)
@@ -52,3 +53,14 @@ def run(
         return session.execute(params=sources, keep=keep)
     finally:
         session.close()
+
+
+def _time(given: object) -> datetime | None:
+    """Return the time that a run is for, which may be given as text."""
+    if given is None or isinstance(given, datetime):
+        return given
+    try:
+        return datetime.fromisoformat(given)  # type: ignore[arg-type]  # tried, and caught
+    except (TypeError, ValueError):
+        problem = f"flowkit.run(scheduled_at={given!r}): not a time"
+        raise FlowError([OptionError(problem, remedy="Pass a datetime, or text like '2026-01-31T06:00+01:00'.")]) from None

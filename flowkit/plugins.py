@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -148,15 +149,21 @@ class Plugins:
             raise OptionError(f"plugin {name!r}: {error}", remedy="Mend its signature; docs: hooks.") from error
 
     def check(self) -> list[OptionError]:
-        """Return an error for each implementation that is for no hook of flowkit's."""
+        """Return an error for each implementation that is for no hook of flowkit's, or would have to be awaited."""
         errors = []
         specs = [name for name in vars(hookspecs) if name.startswith("flowkit_")]
         for name, plugin in self.manager.list_name_plugin():
             for attribute in dir(plugin):
-                if attribute in specs or not attribute.startswith("flowkit_"):
+                if not attribute.startswith("flowkit_"):
                     continue
-                if getattr(getattr(plugin, attribute, None), "flowkit_impl", None) is not None:
+                function = getattr(plugin, attribute, None)
+                if getattr(function, "flowkit_impl", None) is None:
+                    continue
+                if attribute not in specs:
                     errors.append(OptionError.unknown("hook", attribute, f"plugin {name!r}", specs))
+                elif inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+                    problem = f"plugin {name!r}: {attribute} is an async def, and hooks are not awaited"
+                    errors.append(OptionError(problem, remedy="Write def; asyncio.run(…) in it runs a coroutine."))
         return errors
 
     def resources(self) -> dict[str, tuple[Declaration, str]]:

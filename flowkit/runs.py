@@ -77,6 +77,8 @@ class Run:
     def _find(self, name: str) -> tuple[BoundTask, Node | None, str | None]:
         """Return the task that a name means, the node if it is one, and the part if it is provided."""
         graph, elements = self._runner.machine.graph, []
+        if not isinstance(name, str):
+            raise KeyError(f"{name!r} is no name of a task; names are text, as in run['page'] and run['page[3]']")
         short = [t for t in graph.tasks if name in (t.name, t.key)]
         if len(short) == 1:
             return short[0], None, None
@@ -97,6 +99,18 @@ class Run:
         if elements:
             raise KeyError(f"no element {name!r} in this run; {did_you_mean(name, elements, 'elements: ' + listing(elements))}")
         raise KeyError(f"no task {name!r} in this run; {did_you_mean(name, known, 'tasks: ' + listing(known))}")
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of the tasks."""
+        return iter(self.outcomes)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a name leads somewhere: that of a task, of a part of its value, or of an element."""
+        try:
+            self._find(name)  # type: ignore[arg-type]  # anything may be asked for
+        except KeyError:
+            return False
+        return True
 
     def __getitem__(self, name: str) -> Any:
         """Return the value of a task, or of one element: ``run["page[3]"]``.

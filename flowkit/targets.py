@@ -68,9 +68,12 @@ def parse(target: object) -> Target:
         local = declaration if "<locals>" in getattr(target, "__qualname__", "") else None
         return Target(declaration.name, module, Selector(name), local)
     if not isinstance(target, str):
+        several = isinstance(target, (list, tuple, set, frozenset))
         raise TargetError(
             f"{target!r} is no target",
-            remedy="Pass a path, a module's dotted name, a module, or a function under @task.",
+            remedy="Pass several targets one after another: flowkit.run(a, b)."
+            if several
+            else "Pass a path, a module's dotted name, a module, or a function under @task.",
         )
     text, colons, name = target.partition("::")
     if not text:

@@ -376,6 +376,36 @@ def test_the_value_of_what_an_override_stands_in_for_is_the_override(flow, reuse
     assert f.run("::user", override={"both": (8, 9)}, **reuse)["both"] == (8, 9)
 
 
+def test_a_run_is_asked_by_names(flow):
+    run = flow("""
+        @task(provides=["p", "q"])
+        def both(): return 1, 2
+        @task(each={"i": "both"})
+        def el(i: int): return i
+    """).run()
+    assert list(run) == ["both", "el"]
+    assert all(name in run for name in ("both", "p", "el", "el[1]", "m.py::el"))
+    assert not any(name in run for name in ("nope", "el[9]", 0, None))
+    with pytest.raises(KeyError, match="0 is no name of a task"):
+        run[0]
+
+
+def test_the_time_a_run_is_for_may_be_text(flow):
+    f = flow("""
+        from datetime import datetime
+        @task
+        def at(scheduled_at: datetime): return scheduled_at.isoformat()
+    """)
+    assert f.value("at", scheduled_at="2026-01-31T06:00+01:00") == "2026-01-31T06:00:00+01:00"
+    for given in ("soon", 3):
+        assert f.refusal(scheduled_at=given).startswith(f"flowkit.run(scheduled_at={given!r}): not a time")
+
+
+def test_several_targets_in_a_list_are_told_to_be_given_one_after_another():
+    with pytest.raises(flowkit.FlowError, match="one after another"):
+        flowkit.run(["a.py", "b.py"])
+
+
 SCRIPT = "import flowkit; r = flowkit.run('.'); print(r.report.counts, [n.node for n in r.report.nodes])\n"
 
 

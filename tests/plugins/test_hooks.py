@@ -621,3 +621,16 @@ def test_a_hook_in_flowconf_counts_from_when_the_flow_is_read(project):
     project.write("m.py", "from flowkit import task\n@task(owner='ana')\ndef one(): return 1\n")
     assert flowkit.run("m.py").ok
     assert project.read("seen") == "ran"
+
+
+def test_a_hook_that_would_have_to_be_awaited_is_refused(project):
+    project.write("flowconf.py", """
+        from flowkit import hookimpl
+
+        @hookimpl
+        async def flowkit_run_started(run): pass
+    """)
+    project.write("m.py", "from flowkit import task\n@task\ndef a(): return 1\n")
+    with pytest.raises(flowkit.FlowError, match="flowconf.py.*: flowkit_run_started is an async def") as caught:
+        project.run("m.py")
+    assert len(caught.value.errors) == 1
