@@ -52,8 +52,8 @@ def test_decorators_tabs_and_lines_that_end_anywhere_are_edited_rightly():
 )
 def test_a_source_is_read_and_written_in_its_own_encoding(tmp_path, head, encoding):
     text = head + "from flowkit import task\n\n@task\ndef a(x: int = 3):\n    n = x + 3\n    return 'é', n\n"
-    (tmp_path / "m.py").write_bytes(text.encode(encoding))
-    assert len(every_edit(flow(tmp_path / "m.py"))) == 4
+    (tmp_path / "coded.py").write_bytes(text.encode(encoding))
+    assert len(every_edit(flow(tmp_path / "coded.py"))) == 4
 
 
 def test_an_edit_that_is_no_python_is_never_tried():
@@ -69,10 +69,10 @@ def test_a_parameter_without_a_default_is_drawn(project):
 
 
 def test_what_is_wrong_with_the_copy_is_told_of_the_users_file(project):
-    project.write("m.py", "from flowkit import task\n@task\ndef keys(cfg: int):\n    return cfg + 1\n")
+    project.write("lacking.py", "from flowkit import task\n@task\ndef keys(cfg: int):\n    return cfg + 1\n")
     with pytest.raises(FlowError) as caught:
-        properties.checked(properties.edit_precision, flow("m.py"), Case({}, extra=0))
-    assert "(m.py:2)" in str(caught.value)
+        properties.checked(properties.edit_precision, flow("lacking.py"), Case({}, extra=0))
+    assert "(lacking.py:2)" in str(caught.value)
 
 
 def test_tasks_that_a_function_makes_use_its_code():
@@ -125,22 +125,22 @@ def b(n: int = count()):
 
 
 def test_a_function_that_is_looked_up_by_a_made_name_may_be_any_of_its_module(project):
-    project.write("helper.py", "def doit(x):\n    return x + 7\n\ndef other(x):\n    return x + 9\n")
+    project.write("looked.py", "def doit(x):\n    return x + 7\n\ndef other(x):\n    return x + 9\n")
     text = """
-        import helper
+        import looked
         from flowkit import task
 
         @task
         def a(x: int = 3):
-            return getattr(helper, "do" + "it")(x)
+            return getattr(looked, "do" + "it")(x)
 
         @task
         def b(x: int = 3):
-            return helper.other(x)
+            return looked.other(x)
     """
-    subject = flow(project.write("m.py", text))
+    subject = flow(project.write("looking.py", text))
     every_edit(subject)
-    assert edits.users(subject.sandbox.file, "doit") == {"doit", "helper.*", "a"}
+    assert edits.users(subject.sandbox.file, "doit") == {"doit", "looked.*", "a"}
     assert edits.users(subject.sandbox.file, "other", surely=True) == {"other", "b"}
 
 
