@@ -67,6 +67,8 @@ def _checked(target: str, flow: FlowUnderTest, only: Sequence[str], examples: in
     click.echo(f"\n{', '.join(counts)}")
     if HOLDS in marks and not flow.ended:
         click.echo("no task ever ended well: what holds says nothing of one that does")
+    if flow.elsewhere is not None and flow.elsewhere.lost:
+        click.echo(f"cases that could not be run in other processes: {flow.elsewhere.lost}; there the order of a set may have gone unseen")
     return 1 if VIOLATED in marks else 4 if WRONG in marks else 0
 
 

@@ -7,6 +7,7 @@ patched would be as ever there.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -38,22 +39,29 @@ class Elsewhere:
     Args:
         target: What ``flowkit test`` was given.
         typed: Overrides as ``-O`` takes them.
+
+    Attributes:
+        lost: How many cases could not be run there.
     """
 
     def __init__(self, target: str, typed: Sequence[str]) -> None:
         self._command = [sys.executable, "-m", __name__, target, *typed]
         self._processes: list[subprocess.Popen[str]] = []
+        self.lost = 0
 
     def run(self, case: Case) -> list[Told]:
         """Run a case in each; return what came of it, nothing where it could not be run there."""
-        self._processes = self._processes or [self._start(seed) for seed in SEEDS]
         word = token("", case)
-        try:
-            for process in self._processes:
-                print(word, file=process.stdin, flush=True)
-            return [Told(*json.loads(_stream(process.stdout).readline())) for process in self._processes]
-        except (OSError, ValueError):
-            return []
+        for _ in range(2):  # once more with fresh ones: the system may have ended one
+            self._processes = self._processes or [self._start(seed) for seed in SEEDS]
+            try:
+                for process in self._processes:
+                    print(word, file=process.stdin, flush=True)
+                return [Told(*json.loads(_stream(process.stdout).readline())) for process in self._processes]
+            except (OSError, ValueError):
+                self.close()
+        self.lost += 1
+        return []
 
     def _start(self, seed: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -69,7 +77,9 @@ class Elsewhere:
         """End the processes."""
         for process in self._processes:
             process.kill()
-            process.communicate()
+            with contextlib.suppress(OSError):  # what was still to be written to it
+                process.communicate()
+        self._processes = []
 
 
 def _stream(found: IO[str] | None) -> IO[str]:

@@ -183,6 +183,13 @@ def test_the_order_of_a_set_is_found_by_other_processes_and_replayed(project):
     assert checked(project, text.format("sorted"), "--only", "deterministic").exit_code == 0
 
 
+def test_that_other_processes_end_is_no_silence(project):
+    text = "import os\nfrom flowkit import task\nif 'PYTHONHASHSEED' in os.environ: os._exit(1)\n@task\ndef a():\n    return 1\n"
+    ended = checked(project, text, "--only", "deterministic")
+    assert ended.exit_code == 0
+    assert "cases that could not be run in other processes: 3;" in ended.out
+
+
 def test_other_processes_have_the_same_stand_ins_and_classes(project):
     project.write("fakes.py", "def raw():\n    return list('abcdefgh')\n")
     text = CLASSES + "@task(effect=True)\ndef raw():\n    return 1 / 0\n@task\ndef some(raw, cfg: Cfg):\n    return list(set(raw)) if cfg.n > 2 else []\n"

@@ -45,7 +45,7 @@ _DEEPEST = 100
 # Whose pieces are plain to see. Objects of other people's may hold anything: counters, addresses.
 _OPEN = (dict, MappingProxyType, list, tuple, set, frozenset, deque, SimpleNamespace, partial)
 _OPAQUE = "opaque "
-_NO_STATE = frozenset({"__dict__", "__weakref__", "__pydantic_fields_set__"})
+_NO_STATE = frozenset({"__dict__", "__weakref__"})
 
 
 def is_scalar(value: object) -> bool:

@@ -465,12 +465,17 @@ def test_which_fields_of_a_model_were_given_counts(flow):
         def made(): return [Patch()]
         @task
         def used(made): return made[0].model_dump(exclude_unset=True)
+        NONE = Patch()
+        @task
+        def kept(): return NONE.model_dump(exclude_unset=True)
     """)
-    assert (flow.value("patch"), flow.value("used")) == ({}, {})
+    assert (flow.value("patch"), flow.value("used"), flow.value("kept")) == ({}, {}, {})
     assert flow.value("patch", params={"p": {"a": 1}}) == {"a": 1}
     flow.edit("return [Patch()]", "return [Patch(a=1)]")
     assert flow.value("used") == {"a": 1}
-    assert flow.words() == {"patch": "cached", "made": "cached", "used": "cached"}
+    flow.edit("NONE = Patch()", "NONE = Patch(b=2)")
+    assert flow.value("kept") == {"b": 2}
+    assert set(flow.words().values()) == {"cached"}
 
 
 # --- options --------------------------------------------------------------------------------------
