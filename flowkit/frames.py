@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 MOVED_MODULES: Final = {"pathlib._local": "pathlib"}  # since Python 3.13
 
 
-def class_name(cls: type) -> str:
-    """Return ``module:qualname``, the same on every supported Python."""
+def class_name(cls: Any) -> str:
+    """Return ``module:qualname`` of a class or function, the same on every supported Python."""
     module = cls.__module__
     return f"{MOVED_MODULES.get(module, module)}:{cls.__qualname__}"
 

@@ -228,29 +228,35 @@ class Gatherer:
         item = items[index]
         return item.get() if type(item) is Handle else item
 
-    def stand_in(self, node: Node, values: object) -> object:
-        """Return the element for a node of a mapped task that a given list or dict stands in for."""
+    def give(self, node: Node) -> None:
+        """Take in the value that was given for a node: its element, where a list or dict stands in for a mapped task.
+
+        Raises:
+            LookupError: There is none for it, or more than the task has.
+        """
+        assert node.task.given is not None  # the caller looked
+        value = node.task.given(())
+        self.values[node] = self._stand_in(node, value) if node.task.constants.get("__mapped__") else value
+
+    def _stand_in(self, node: Node, values: object) -> object:
         assert isinstance(values, (Mapping, list, tuple, Collected)), "binding refuses anything else"
         name = node.task.name
         lengths = [len(axis.pieces[()].ids or ()) for axis, _, _ in self._machine.states[node.task].sources if not axis.axis.parents]
-        flat = len(lengths) == len(node.coords)
-        if flat and len(values) > math.prod(lengths):
-            raise LookupError(_misfit(name, len(values), math.prod(lengths)))
-        if isinstance(values, Mapping):
-            key = node.id[len(name) + 1 : -1]
-            if key in values:
-                return values[key]
-            for other, value in values.items():
-                if str(other) == key:
-                    return value
-            raise LookupError(f"the override of {name!r} has no element {key!r}")
-        assert flat, "binding refuses a list for nested axes"
-        position = 0
-        for index, length in zip(node.coords, lengths, strict=True):
+        flat, position = len(lengths) == len(node.coords), 0  # a list is given for flat ones only, says binding
+        for index, length in zip(node.coords, lengths, strict=False):
             position = position * length + index
-        if position >= len(values):
-            raise LookupError(_misfit(name, len(values), math.prod(lengths)))
-        return values[position]
+        wanted, found = math.prod(lengths), len(values)
+        if flat and (found > wanted or (position >= found and not isinstance(values, Mapping))):
+            raise LookupError(f"the override of {name!r} has {found:,} element{'' if found == 1 else 's'}, and the task has {wanted:,}")
+        if not isinstance(values, Mapping):
+            return values[position]
+        key = node.id[len(name) + 1 : -1]
+        if key in values:
+            return values[key]
+        for other in values:
+            if str(other) == key:
+                return values[other]
+        raise LookupError(f"the override of {name!r} has no element {key!r}")
 
     # Letting go
 
@@ -342,10 +348,6 @@ def _unpacked(item: object, element: Element, task: BoundTask) -> Sequence[objec
         return unpacked(item, element.arguments, task.name)
     except ValueError as error:
         return [Handle(_raiser(error)) for _ in element.arguments]
-
-
-def _misfit(name: str, given: int, wanted: int) -> str:
-    return f"the override of {name!r} has {given:,} element{'' if given == 1 else 's'}, and the task has {wanted:,}"
 
 
 def _raiser(error: Exception) -> Callable[[], object]:

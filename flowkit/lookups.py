@@ -141,19 +141,14 @@ class Lookups:
 
     def give(self, node: Node, now: float) -> None:
         """Take in the value that was given for a node."""
-        given = node.task.given
-        assert given is not None  # the caller looked
         try:
-            value = given(())
-            if node.task.constants.get("__mapped__"):
-                value = self._gatherer.stand_in(node, value)
+            self._gatherer.give(node)
         except Exception as error:
             node.error = error
             self._say(NodeFailed(now, node, error))
             self._tell(NodeReport(node, "failed", str(error)))
-            return
-        self._gatherer.values[node] = value
-        self._say(NodeSucceeded(now, node))
+        else:
+            self._say(NodeSucceeded(now, node))
 
 
 def not_storable(user: Node) -> str:

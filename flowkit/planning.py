@@ -135,19 +135,14 @@ class Planner:
 
     def _give(self, node: Node) -> None:
         """Take in the value that was given for a node; one that does not fit fails it, as it does in a run."""
-        given = node.task.given
-        assert given is not None  # the caller looked
         try:
-            value = given(())
-            if node.task.constants.get("__mapped__"):
-                value = self._gatherer.stand_in(node, value)
+            self._gatherer.give(node)
         except LookupError as error:
             node.error = error
             self._decisions[node] = self._decision(node, RUNS, f"fails: {error}")
             self._events.append(NodeFailed(0.0, node, error))
-            return
-        self._gatherer.values[node] = value
-        self._events.append(NodeSucceeded(0.0, node))
+        else:
+            self._events.append(NodeSucceeded(0.0, node))
 
     def _may_run(self, node: Node, reason: str) -> None:
         """Note what happens to a node below one that runs: it may run, unless it does whatever comes of that."""

@@ -55,7 +55,12 @@ def _readings(text: str, count: int) -> Iterator[tuple[str, ...]]:
 
 def by_id(task: BoundTask, test: Callable[[str], bool]) -> Wanted:
     """Return a test of nodes' ids as one of the ids in them."""
-    return lambda ids: None in ids or test(node_id(task, ids))  # type: ignore[arg-type]  # none is None then
+
+    def wanted(ids: Sequence[str | None]) -> bool:
+        known = [each for each in ids if each is not None]
+        return len(known) < len(ids) or test(node_id(task, known))
+
+    return wanted
 
 
 def both(one: Wanted, other: Wanted | None) -> Wanted:

@@ -38,8 +38,8 @@ class Besides:
             into[f"file {self._mask(relative(file.path, self._root))}"] = file.digest
         codes: dict[str, set[str]] = {}
         for subject, code in found.codes:
-            own = "" if isinstance(subject, type) else digest(subject.__code__)  # type: ignore[attr-defined]  # a function
-            codes.setdefault(self._name(class_name(subject), subject), set()).add(f"{own}{code}")  # type: ignore[arg-type]  # named alike
+            own = "" if isinstance(subject, type) else digest(getattr(subject, "__code__", None))
+            codes.setdefault(self._name(class_name(subject), subject), set()).add(f"{own}{code}")
         for name, several in codes.items():
             into[name] = hashed(*sorted(several))
 

@@ -630,7 +630,6 @@ def test_what_an_output_lacks_characters_for_is_spelled_out_by_every_command(flo
             assert "1 -> 2" in ended.out
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device")
 @pytest.mark.parametrize(
     "words",
     [
