@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,8 @@ def _time(given: object) -> datetime | None:
     """Return the time that a run is for, which may be given as text."""
     if given is None or isinstance(given, datetime):
         return given
-    try:
-        return datetime.fromisoformat(given)  # type: ignore[arg-type]  # tried, and caught
-    except (TypeError, ValueError):
-        problem = f"flowkit.run(scheduled_at={given!r}): not a time"
-        raise FlowError([OptionError(problem, remedy="Pass a datetime, or text like '2026-01-31T06:00+01:00'.")]) from None
+    if isinstance(given, str):
+        with suppress(ValueError):
+            return datetime.fromisoformat(given)
+    problem = f"flowkit.run(scheduled_at={given!r}): not a time"
+    raise FlowError([OptionError(problem, remedy="Pass a datetime, or text like '2026-01-31T06:00+01:00'.")])

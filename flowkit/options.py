@@ -92,11 +92,11 @@ def no_argument(name: str, names: Sequence[str], before: Collection[str], where:
     )
 
 
-def listed(value: object) -> list[str]:
+def listed(value: typing.Any) -> list[str]:
     """Return the texts of a flag that takes several, of which one may stand alone."""
     if not value:
         return []
-    return [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]  # a list or tuple
+    return [value] if isinstance(value, str) else list(value)
 
 
 def several(value: object, alone: str | None) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ class Run:
         """Task → its outcome; for a mapped task a mapping from element id to outcome."""
         return _Outcomes(self)
 
-    def _find(self, name: str) -> tuple[BoundTask, Node | None, str | None]:
+    def _find(self, name: object) -> tuple[BoundTask, Node | None, str | None]:
         """Return the task that a name means, the node if it is one, and the part if it is provided."""
         graph, elements = self._runner.machine.graph, []
         if not isinstance(name, str):
@@ -107,7 +107,7 @@ class Run:
     def __contains__(self, name: object) -> bool:
         """Whether a name leads somewhere: that of a task, of a part of its value, or of an element."""
         try:
-            self._find(name)  # type: ignore[arg-type]  # anything may be asked for
+            self._find(name)
         except KeyError:
             return False
         return True

@@ -78,7 +78,7 @@ def _fix(flow: FlowUnderTest, given: Sources) -> None:
     Raises:
         FlowError: It has no such parameter, or the text does not fit.
     """
-    flow.tasks  # noqa: B018 - refuses tasks with effects before anything else is asked of the flow
+    flow.load()
     parameters = flow.parameters
     typed = [parameters[name] for name in given.near if name in parameters]
     wrong = [*given.errors, *(error for _, error in given.unknown([*parameters, *flow.standing_in])), *(settle(p, given) for p in typed)]

@@ -96,7 +96,7 @@ def _serve(target: str, typed: Sequence[str]) -> None:
         os.dup2(nowhere.fileno(), 0)
         os.dup2(nowhere.fileno(), 1)
         flow = FlowUnderTest(target, typed=typed)
-        flow.tasks  # noqa: B018 - imports what a value in a token may be an instance of
+        flow.load()  # what a value in a token may be an instance of
         for word in words:
             result = flow.run(read_token(word.strip())[1])
             found = result.digests

@@ -142,7 +142,7 @@ def replay(flow: FlowUnderTest, word: str) -> Property:
         Violation: It does not hold.
         OptionError: It is no token, or of no property.
     """
-    flow.tasks  # noqa: B018 - imports what a value in the token may be an instance of
+    flow.load()  # what a value in the token may be an instance of
     name, case = read_token(word)
     found = PROPERTIES.get(name)
     if found is None:

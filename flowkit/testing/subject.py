@@ -120,6 +120,10 @@ class FlowUnderTest:
         """
         return _graph(self._session)
 
+    def load(self) -> None:
+        """Import the flow and bind its arguments; what is wrong with it, or has effects, is refused."""
+        _graph(self._session)
+
     @property
     def tasks(self) -> list[BoundTask]:
         """Its tasks that are called, in definition order."""
@@ -155,7 +159,7 @@ class FlowUnderTest:
 
     def run(self, case: Case = Case(), **changes: Any) -> RunResult:  # noqa: B008 - frozen
         """Run it in a fresh sandbox."""
-        self.tasks  # noqa: B018 - refuses what has effects
+        self.load()
         return Sandbox(self.target).run(self.setting(case, **changes))
 
     # Strategies
